@@ -1,0 +1,34 @@
+"""clip-sae: images → activations → sparse autoencoders → the figures and tables of two papers.
+
+`snakemake results/table3.csv`, `snakemake --cores all`, or any target of `snakemake --list`.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/datasets.smk"
+include: "workflow/rules/sae.smk"
+include: "workflow/rules/l0.smk"
+include: "workflow/rules/sweep.smk"
+# last: which stores are wanted is known when all others have asked for theirs
+include: "workflow/rules/activations.smk"
+
+
+# One target for everything that the default budget allows.
+rule all:
+    default_target: True
+    input:
+        TARGETS["all"],
+
+
+# What takes longer: sweeps, seeds, baselines on all layers.
+rule extended:
+    input:
+        TARGETS["extended"],
+

@@ -1,0 +1,222 @@
+"""The plan: from a config alone, every artefact with its path, its spec and what it comes from.
+
+The Snakefile turns this into rules. Nothing here reads data or weights, so the whole DAG of an
+experiment is known in a fraction of a second on a machine that has neither.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from clip_sae.artefacts import COMPLETE, Artefact
+from clip_sae.config import model_architecture, sae_recipes
+from clip_sae.recipes import SaeRecipe
+from clip_sae.specs import code_digest
+from clip_sae.versions import DRAW_VERSION, EXTRACT_VERSION, INDEX_VERSION, TRAIN_VERSION
+
+HOOKS = ("resid_post", "mlp_out")
+
+
+@dataclass(frozen=True)
+class StoreKey:
+    """Which activations: one store on disk each."""
+
+    dataset: str
+    split: str
+    hook: str
+    layer: int
+
+
+@dataclass(frozen=True)
+class PlannedSae:
+    """One SAE: its recipe, where its weights lie, and the store it is trained on."""
+
+    name: str
+    variant: str
+    layer: int
+    hook: str
+    recipe: SaeRecipe
+    artefact: Artefact
+
+    @property
+    def folder(self) -> str:
+        return str(self.artefact.folder)
+
+
+@dataclass(frozen=True)
+class ExtractionJob:
+    """Stores that one forward pass over one split fills."""
+
+    dataset: str
+    split: str
+    block: int
+    stores: tuple[StoreKey, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}_{self.split}_block{self.block}"
+
+
+class Plan:
+    """All artefacts of a validated config (`clip_sae.config.validate_config`).
+
+    Args:
+        config: the validated config.
+        workflow: the folder that holds rules/, scripts/ and resources/.
+        src: the folder that holds the package, for code digests.
+    """
+
+    def __init__(self, config: Mapping, *, workflow: Path, src: Path) -> None:
+        self.config = config
+        self.results = config["results"].rstrip("/")
+        self.workflow = Path(workflow)
+        self.src = Path(src)
+        self._stores: dict[StoreKey, Artefact] = {}
+        self._wanted: dict[StoreKey, None] = {}  # in the order in which they were asked for
+
+    # --- content from outside ---------------------------------------------------------------
+
+    @cached_property
+    def model(self) -> Artefact:
+        """The fingerprint of the CLIP weights."""
+        block = self.config["model"]
+        return Artefact(
+            path=f"{self.results}/fingerprints/model-{block['name']}-{{digest}}/{COMPLETE}",
+            stage="fingerprint_model",
+            spec=dict(block),
+            source=f"model:{block['name']}",
+        )
+
+    @cached_property
+    def architecture(self):
+        """Sizes of the image tower."""
+        return model_architecture(self.config)
+
+    def drawn(self, dataset: str) -> Artefact | None:
+        """The drawn demo set, or None where the data come from outside."""
+        draw = self.config["datasets"][dataset]["draw"]
+        if draw is None:
+            return None
+        return Artefact(
+            path=f"{self.results}/world/{dataset}-{{digest}}/{COMPLETE}",
+            stage="draw",
+            spec={"version": DRAW_VERSION, **draw},
+        )
+
+    def data_root(self, dataset: str) -> str:
+        """The folder that a manifest's paths are relative to."""
+        drawn = self.drawn(dataset)
+        if drawn is None:
+            return self.config["datasets"][dataset]["root"]
+        return f"{drawn.folder}/{self.config['datasets'][dataset]['draw']['world']}"
+
+    def index(self, dataset: str) -> Artefact:
+        """The manifest of a data set (manifest.csv and classes.csv lie beside its COMPLETE.json)."""
+        block = self.config["datasets"][dataset]
+        drawn = self.drawn(dataset)
+        keys = ("kind", "root", "on_bad_image", "max_pixels", "fingerprint", "options")
+        return Artefact(
+            path=f"{self.results}/datasets/{dataset}-{{digest}}/{COMPLETE}",
+            stage="index",
+            spec={"version": INDEX_VERSION, "name": dataset} | {key: block[key] for key in keys},
+            upstream=(drawn,) if drawn else (),
+            source=f"dataset:{dataset}",
+        )
+
+    # --- activations ------------------------------------------------------------------------
+
+    def store(self, key: StoreKey) -> Artefact:
+        """The store of one (data set, split, hook, layer); asking for it makes it wanted."""
+        self._wanted.setdefault(key)
+        if key not in self._stores:
+            block = self.config["activations"]
+            keys = ("preprocess", "exif", "dtype", "chunk_mb", "min_shards", "permute_seed")
+            self._stores[key] = Artefact(
+                path=(
+                    f"{self.results}/activations/{self.config['model']['name']}/"
+                    f"{key.dataset}-{key.split}/{key.hook}-L{key.layer:02d}-{{digest}}/{COMPLETE}"
+                ),
+                stage="extract",
+                spec={
+                    "version": EXTRACT_VERSION,
+                    "split": key.split,
+                    "hook": key.hook,
+                    "layer": key.layer,
+                }
+                | {name: block[name] for name in keys},
+                upstream=(self.model, self.index(key.dataset)),
+            )
+        return self._stores[key]
+
+    def extraction_jobs(self) -> list[ExtractionJob]:
+        """Group the wanted stores: one job per block of layers of a split, one forward pass each.
+
+        A block is `layer // layers_per_job`, so that a new layer touches its own block only.
+        """
+        per_job = self.config["activations"]["layers_per_job"]
+        blocks: dict[tuple, list[StoreKey]] = {}
+        for key in self._wanted:
+            blocks.setdefault((key.dataset, key.split, key.layer // per_job), []).append(key)
+        return [
+            ExtractionJob(*place, tuple(sorted(keys, key=lambda k: (k.layer, k.hook))))
+            for place, keys in sorted(blocks.items())
+        ]
+
+    # --- SAEs -------------------------------------------------------------------------------
+
+    def training_store(self, name: str, layer: int) -> Artefact:
+        """The store that the SAEs of recipe `name` at `layer` are trained on."""
+        block = self.config["saes"][name]
+        return self.store(StoreKey(block["dataset"], block["split"], block["hook"], layer))
+
+    def saes(self, name: str, layer: int) -> list[PlannedSae]:
+        """All variants of recipe `name` at `layer`: one training job, one pass over the store."""
+        store = self.training_store(name, layer)
+        hook = self.config["saes"][name]["hook"]
+        planned = []
+        for variant, recipe in sae_recipes(self.config, name):
+            artefact = Artefact(
+                path=f"{self.results}/saes/{name}/L{layer:02d}/{variant}-{{digest}}/{COMPLETE}",
+                stage="train",
+                spec={"version": TRAIN_VERSION, "recipe": recipe.to_dict()},
+                upstream=(store,),
+            )
+            planned.append(PlannedSae(name, variant, layer, hook, recipe, artefact))
+        return planned
+
+    def layers(self, name: str) -> list[int]:
+        """The layers of recipe `name`, ascending."""
+        return sorted(self.config["saes"][name]["layers"])
+
+    def all_saes(self, name: str) -> list[PlannedSae]:
+        """All SAEs of recipe `name`: every layer, every variant."""
+        return [sae for layer in self.layers(name) for sae in self.saes(name, layer)]
+
+    # --- analyses, figures, tables ----------------------------------------------------------
+
+    def code(self, script: str, resources: Iterable[str] = ()) -> str:
+        """Digest of a script's code with all local modules, and of the resources it reads."""
+        files = [self.workflow / "scripts" / f"{script}.py"]
+        files += [self.workflow / "resources" / name for name in resources]
+        return code_digest((), self.src, files)
+
+    def measured(
+        self,
+        path: str,
+        script: str,
+        *,
+        upstream: Iterable[Artefact],
+        spec: Mapping | None = None,
+        resources: Iterable[str] = (),
+    ) -> Artefact:
+        """An artefact of a cheap stage: `path` below the results root, made by `script`.
+
+        It is made again when the script's code, a resource, `spec` or anything upstream changes.
+        """
+        return Artefact(
+            path=f"{self.results}/{path}",
+            stage=script,
+            spec={"code": self.code(script, resources), **(spec or {})},
+            upstream=tuple(upstream),
+        )

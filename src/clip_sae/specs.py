@@ -1,0 +1,155 @@
+"""Specs: what an artefact was made from, as canonical JSON, and the digests that name it.
+
+The Snakefile imports this at parse time, so it is standard library only. A spec holds the config
+values that an artefact uses, the digests of the specs upstream, and either a stage version (raised
+by hand: extraction, training) or a digest of the stage's code (analyses, drawing).
+"""
+
+import ast
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+DIGEST_LENGTH = 10  # hex digits: 40 bits, no collision among the thousands of artefacts of a study
+
+
+def canonical_json(value: object) -> str:
+    """Return `value` as JSON in which equal values give equal text (sorted keys, no spaces).
+
+    Raises TypeError for what JSON cannot hold (paths, numpy scalars), and ValueError for NaN and
+    infinity, so that a value never drops out of a digest in silence.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: object) -> str:
+    """Return the first `DIGEST_LENGTH` hex digits of the sha256 of `canonical_json(value)`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in hex, read in blocks of 1 MiB."""
+    sha = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            sha.update(block)
+    return sha.hexdigest()
+
+
+def code_digest(modules: Iterable[str], src: Path, files: Iterable[Path] = ()) -> str:
+    """Digest the code of `modules` and of all local modules that they import, transitively.
+
+    The syntax tree is hashed with docstrings stripped, so comments, layout and documentation do not
+    matter. Imports that resolve below `src` are followed; others (torch, numpy) are not: versions
+    of libraries are recorded, not hashed.
+
+    Args:
+        modules: dotted names below `src`, e.g. `clip_sae.analyses.l0`.
+        src: the folder that holds the top-level packages.
+        files: further files of the stage. Python files (the workflow's scripts) count by their
+            syntax tree and their local imports; others, such as a style sheet, by their bytes.
+
+    Raises:
+        FileNotFoundError: a module or a file does not exist.
+    """
+    pending = [_module_path(module, src) for module in modules]
+    for module, path in zip(modules, pending, strict=True):
+        if path is None:
+            raise FileNotFoundError(f"code digest: module {module} is not below {src}")
+    hashes: dict[str, str] = {}
+    seen: set[Path] = set()
+    pending.extend(Path(file) for file in files)
+    while pending:
+        path = pending.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        name = path.relative_to(src).as_posix() if path.is_relative_to(src) else path.name
+        if path.suffix != ".py":
+            hashes[name] = file_sha256(path)
+            continue
+        tree_hash, imports = _parse(path, src, path.stat().st_mtime_ns)
+        hashes[name] = tree_hash
+        pending.extend(imports)
+    return digest(hashes)
+
+
+@lru_cache(maxsize=None)
+def _parse(path: Path, src: Path, mtime_ns: int) -> tuple[str, tuple[Path, ...]]:
+    """Return (hash of the docstring-free syntax tree, paths of local imports) of one file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    imports = tuple(sorted(set(_local_imports(tree, path, src))))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_docstring(body[0]):
+            node.body = body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _local_imports(tree: ast.AST, path: Path, src: Path) -> Iterable[Path]:
+    package = path.relative_to(src).parent.parts if path.is_relative_to(src) else ()
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            # `from a.b import c`: c may be a module of its own or a name inside a.b
+            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if found := _module_path(name, src):
+                yield found
+        sibling = path.parent  # scripts import helpers that lie beside them
+        if not path.is_relative_to(src):
+            yield from (p for n in names if (p := sibling / f"{n}.py").is_file())
+
+
+def _module_path(module: str, src: Path) -> Path | None:
+    stem = src.joinpath(*module.split("."))
+    for candidate in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def write_json(path: Path, value: Mapping) -> None:
+    """Write `value` to `path` whole or not at all (temporary file, fsync, rename)."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` whole or not at all (temporary file, fsync, rename)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> dict | None:
+    """Return the JSON object in `path`, or None where there is no file or no whole object in it."""
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,12 @@
+"""Versions of the expensive stages: raised by hand when the numbers that a stage writes change.
+
+A version is part of the stage's digest, so raising it rebuilds that stage and all that follows.
+Cheap stages carry a digest of their code instead (`specs.code_digest`). Golden tests fail where a
+stage's output changes and its version does not.
+"""
+
+DRAW_VERSION = 1  # the demo world's pictures (clip_sae.demo)
+INDEX_VERSION = 1  # manifests (clip_sae.datasets)
+EXTRACT_VERSION = 1  # activation stores (clip_sae.extraction, clip_sae.clip, clip_sae.store)
+TRAIN_VERSION = 1  # sparse autoencoders (clip_sae.training, clip_sae.sae)
+PRETRAIN_VERSION = 1  # the demo CLIP's weights (clip_sae.demo.pretrain)

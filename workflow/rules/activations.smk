@@ -1,0 +1,43 @@
+"""Images → activations: one forward pass per split and block of layers fills its stores.
+
+INPUTS   manifest of the data set, fingerprint of the weights
+OUTPUTS  {results}/activations/{model}/{dataset}-{split}/{hook}-L{layer}-{digest}/COMPLETE.json
+"""
+
+for job in plan.extraction_jobs():
+    stores = [plan.store(key) for key in job.stores]
+
+    rule:
+        name:
+            f"extract_{job.name}"
+        input:
+            model=path_of(plan.model),
+            index=path_of(plan.index(job.dataset)),
+            stale=out_of_date(*stores),
+        output:
+            [store.path for store in stores],
+        params:
+            spec=job_spec(
+                *stores,
+                model=config["model"],
+                activations=config["activations"],
+                index=str(plan.index(job.dataset).folder),
+                root=plan.data_root(job.dataset),
+                split=job.split,
+                stores=[
+                    {"path": store.path, "hook": key.hook, "layer": key.layer}
+                    for key, store in zip(job.stores, stores)
+                ],
+            ),
+        log:
+            f"{LOGS}/extract_{job.name}.log",
+        benchmark:
+            f"{BENCHMARKS}/extract_{job.name}.tsv"
+        threads: 2
+        resources:
+            gpu=1,
+            batch_size=256,
+        conda:
+            "../../envs/clip_sae.yaml"
+        script:
+            "../scripts/extract_activations.py"

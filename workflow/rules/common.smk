@@ -1,0 +1,106 @@
+"""What all rule files share: the validated config, the plan, and which targets are out of date."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+SRC = ROOT / "src"
+# Scripts and cluster jobs find the package without an installation.
+sys.path.insert(0, str(SRC))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(SRC), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
+from clip_sae.artefacts import why_stale
+from clip_sae.architecture import ModelSource
+from clip_sae.config import ConfigError, validate_config
+from clip_sae.fingerprints import current_fingerprint
+from clip_sae.plan import Plan, StoreKey
+from clip_sae.specs import canonical_json, read_json, write_text
+
+try:
+    config = validate_config(config, ROOT / "workflow/schemas/config.schema.yaml")
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+plan = Plan(config, workflow=ROOT / "workflow", src=SRC)
+RESULTS = plan.results
+LOGS = f"{RESULTS}/logs"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+MODEL_SOURCE = ModelSource(config["model"]["model"], config["model"]["pretrained"])
+
+# Files of `rule all` and `rule extended`; every rule file adds its own.
+TARGETS = {"all": [], "extended": []}
+
+# The input of every job whose output is out of date. It is written when the workflow is read and
+# something is stale; its content differs each time, because Snakemake ignores a newer file whose
+# checksum it knows.
+STALE_MARK = f"{RESULTS}/.out-of-date"
+
+
+def known_fingerprints():
+    """Fingerprints of outside content as it is now, per source name; unknown ones are absent."""
+    found = {}
+    for artefact in [plan.model, *map(plan.index, config["datasets"])]:
+        if artefact is plan.model:
+            value = current_fingerprint(MODEL_SOURCE, artefact.sidecar, artefact.source)
+        else:
+            record = read_json(artefact.sidecar) or {}
+            value = record.get("fingerprints", {}).get(artefact.source)
+        if value is not None:
+            found[artefact.source] = value
+    return found
+
+
+FINGERPRINTS = known_fingerprints()
+
+
+def out_of_date(*artefacts):
+    """The extra input that makes Snakemake run a job whose output differs from the plan.
+
+    Snakemake's own order by file times is switched off for all other inputs (`path_of`): whether a
+    file is out of date is decided by specs and fingerprints, so that touching or copying re-runs
+    nothing, and neither a failed run nor a lost .snakemake folder leaves a stale file standing.
+    """
+    reasons = {a.path: why_stale(a, FINGERPRINTS) for a in artefacts}
+    reasons = {path: reason for path, reason in reasons.items() if reason}
+    if not reasons:
+        return []
+    if workflow.is_main_process:
+        for path, reason in reasons.items():
+            logger.info(f"out of date: {path} ({reason})")
+            if os.path.getmtime(path) > time.time():  # a clock was wrong: Snakemake compares times
+                os.utime(path)
+        write_text(Path(STALE_MARK), f"{time.time_ns()}\n")
+    return [STALE_MARK]
+
+
+def path_of(artefact):
+    return ancient(artefact.path)
+
+
+def paths_of(artefacts):
+    return [ancient(artefact.path) for artefact in artefacts]
+
+
+def with_sidecar(artefact):
+    """The outputs of a single-file artefact: the file and the record of its spec."""
+    return [artefact.path, str(artefact.sidecar)]
+
+
+def job_spec(*artefacts, script=None, resources=(), **arguments):
+    """The one parameter of a rule: what is made, from what, and with which values.
+
+    One canonical JSON text, because Snakemake compares parameters as a set without names.
+    """
+    upstream = {a.path: str(a.sidecar) for made in artefacts for a in made.upstream}
+    return canonical_json(
+        {
+            "makes": {a.path: {"record": a.record, "sidecar": str(a.sidecar)} for a in artefacts},
+            "sidecars": sorted(upstream.values()),
+            "code": {"script": script, "resources": list(resources)},
+            "arguments": arguments,
+        }
+    )

@@ -1,0 +1,320 @@
+"""Activations → sparse autoencoders → Tables 3 and 4, firing rates, training curves.
+
+INPUTS   {results}/activations/**/COMPLETE.json
+OUTPUTS  {results}/saes/{recipe}/L{layer}/{variant}-{digest}/ (a SAELens folder each),
+         {results}/table3.*, table4.*, firing.*, training_curves.*
+"""
+
+EVALUATION = config["analyses"]["reconstruction"]
+TABLES = {"table3": EVALUATION["table3"], "table4": EVALUATION["table4"]}
+# Recipes of `rule all`: all but the sweep, whose many SAEs belong to `extended`.
+SWEEP_RECIPE = config["analyses"].get("sweep", {}).get("recipe")
+RECIPES = [name for name in config["saes"] if name != SWEEP_RECIPE]
+
+for name, block in config["saes"].items():
+    for layer in plan.layers(name):
+        saes = plan.saes(name, layer)
+        store = plan.training_store(name, layer)
+
+        rule:
+            name:
+                f"train_{name}_L{layer:02d}"
+            input:
+                store=path_of(store),
+                stale=out_of_date(*(sae.artefact for sae in saes)),
+            output:
+                [sae.artefact.path for sae in saes],
+            params:
+                spec=job_spec(
+                    *(sae.artefact for sae in saes),
+                    recipe=name,
+                    hook=block["hook"],
+                    layer=layer,
+                    store=str(store.folder),
+                    variants={sae.variant: sae.artefact.path for sae in saes},
+                    block={key: value for key, value in block.items()},
+                    model=config["model"]["name"],
+                ),
+            log:
+                f"{LOGS}/train_{name}_L{layer:02d}.log",
+            benchmark:
+                f"{BENCHMARKS}/train_{name}_L{layer:02d}.tsv"
+            threads: 1
+            resources:
+                gpu=1,
+                checkpoint_every_steps=500,
+            conda:
+                "../../envs/clip_sae.yaml"
+            script:
+                "../scripts/train_saes.py"
+
+
+def evaluation_stores(hook, layers):
+    """Stores that an SAE of `hook` is evaluated on: its own and the residual to run on from."""
+    place = (EVALUATION["dataset"], EVALUATION["split"])
+    hooks = sorted({"resid_post", hook})
+    return [plan.store(StoreKey(*place, h, layer)) for layer in layers for h in hooks]
+
+
+def reconstruction(name, layer):
+    """The measured rows of recipe `name` at `layer`, all its variants."""
+    hook = config["saes"][name]["hook"]
+    index = plan.index(EVALUATION["dataset"])
+    return plan.measured(
+        f"measurements/reconstruction/{name}-L{layer:02d}-{{digest}}.csv",
+        "measure_reconstruction",
+        upstream=[
+            plan.model,
+            index,
+            *evaluation_stores(hook, [layer]),
+            *(sae.artefact for sae in plan.saes(name, layer)),
+        ],
+        spec={
+            "templates": config["zeroshot"]["templates"],
+            "resamples": config["analyses"]["bootstrap_resamples"],
+            "seed": config["seed"],
+        },
+    )
+
+
+for name in dict.fromkeys(n for names in TABLES.values() for n in names):
+    hook = config["saes"][name]["hook"]
+    for layer in plan.layers(name):
+        measured = reconstruction(name, layer)
+
+        rule:
+            name:
+                f"measure_reconstruction_{name}_L{layer:02d}"
+            input:
+                paths_of(measured.upstream),
+                out_of_date(measured),
+            output:
+                with_sidecar(measured),
+            params:
+                spec=job_spec(
+                    measured,
+                    script="measure_reconstruction",
+                    model=config["model"],
+                    index=str(plan.index(EVALUATION["dataset"]).folder),
+                    stores={h: str(s.folder) for h, s in zip(
+                        sorted({"resid_post", hook}), evaluation_stores(hook, [layer])
+                    )},
+                    hook=hook,
+                    layer=layer,
+                    recipe=name,
+                    saes={sae.variant: sae.folder for sae in plan.saes(name, layer)},
+                    templates=config["zeroshot"]["templates"],
+                    resamples=config["analyses"]["bootstrap_resamples"],
+                    seed=config["seed"],
+                ),
+            log:
+                f"{LOGS}/measure_reconstruction_{name}_L{layer:02d}.log",
+            benchmark:
+                f"{BENCHMARKS}/measure_reconstruction_{name}_L{layer:02d}.tsv"
+            threads: 1
+            resources:
+                gpu=1,
+            conda:
+                "../../envs/clip_sae.yaml"
+            script:
+                "../scripts/measure_reconstruction.py"
+
+
+for table, names in TABLES.items():
+    rows = [reconstruction(name, layer) for name in names for layer in plan.layers(name)]
+    gathered = plan.measured(f"{table}.csv", "gather_rows", upstream=rows)
+    rendered = [
+        plan.measured(
+            f"{table}.{suffix}",
+            "render_table",
+            upstream=[gathered],
+            resources=[f"paper/{table}.csv"],
+            spec={"demo": config["model"]["name"]},
+        )
+        for suffix in ("md", "html")
+    ]
+    TARGETS["all"] += [gathered.path, *(artefact.path for artefact in rendered)]
+
+    rule:
+        name:
+            table
+        input:
+            paths_of(rows),
+            out_of_date(gathered),
+        output:
+            with_sidecar(gathered),
+        params:
+            spec=job_spec(gathered, script="gather_rows", rows=[row.path for row in rows]),
+        log:
+            f"{LOGS}/{table}.log",
+        benchmark:
+            f"{BENCHMARKS}/{table}.tsv"
+        conda:
+            "../../envs/clip_sae.yaml"
+        script:
+            "../scripts/gather_rows.py"
+
+    rule:
+        name:
+            f"render_{table}"
+        input:
+            table=path_of(gathered),
+            stale=out_of_date(*rendered),
+        output:
+            [path for artefact in rendered for path in with_sidecar(artefact)],
+        params:
+            spec=job_spec(
+                *rendered,
+                script="render_table",
+                resources=[f"paper/{table}.csv"],
+                table=table,
+                csv=gathered.path,
+                model=config["model"]["name"],
+            ),
+        log:
+            f"{LOGS}/render_{table}.log",
+        benchmark:
+            f"{BENCHMARKS}/render_{table}.tsv"
+        conda:
+            "../../envs/clip_sae.yaml"
+        script:
+            "../scripts/render_table.py"
+
+
+# --- firing rates: dead, alive and dense latents of every recipe ---------------------------------
+
+firing_saes = [sae for name in RECIPES for sae in plan.all_saes(name)]
+firing_stores = {
+    (sae.hook, sae.layer): evaluation_stores(sae.hook, [sae.layer])[
+        sorted({"resid_post", sae.hook}).index(sae.hook)
+    ]
+    for sae in firing_saes
+}
+firing = plan.measured(
+    "firing.csv",
+    "measure_firing",
+    upstream=[*firing_stores.values(), *(sae.artefact for sae in firing_saes)],
+)
+firing_figure = plan.measured(
+    "firing.png", "plot_firing", upstream=[firing], resources=["style.mplstyle"]
+)
+TARGETS["all"] += [firing.path, firing_figure.path, f"{RESULTS}/firing.svg"]
+
+
+rule measure_firing:
+    input:
+        paths_of(firing.upstream),
+        out_of_date(firing),
+    output:
+        with_sidecar(firing),
+    params:
+        spec=job_spec(
+            firing,
+            script="measure_firing",
+            saes=[
+                {
+                    "recipe": sae.name,
+                    "variant": sae.variant,
+                    "layer": sae.layer,
+                    "hook": sae.hook,
+                    "folder": sae.folder,
+                    "store": str(firing_stores[sae.hook, sae.layer].folder),
+                }
+                for sae in firing_saes
+            ],
+        ),
+    log:
+        f"{LOGS}/measure_firing.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_firing.tsv"
+    threads: 1
+    resources:
+        gpu=1,
+    conda:
+        "../../envs/clip_sae.yaml"
+    script:
+        "../scripts/measure_firing.py"
+
+
+rule plot_firing:
+    input:
+        path_of(firing),
+        out_of_date(firing_figure),
+    output:
+        with_sidecar(firing_figure),
+        svg=f"{RESULTS}/firing.svg",
+    params:
+        spec=job_spec(
+            firing_figure, script="plot_firing", resources=["style.mplstyle"], csv=firing.path
+        ),
+    log:
+        f"{LOGS}/plot_firing.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_firing.tsv"
+    conda:
+        "../../envs/clip_sae.yaml"
+    script:
+        "../scripts/plot_firing.py"
+
+
+# --- training curves -----------------------------------------------------------------------------
+
+curves = plan.measured(
+    "training_curves.csv", "gather_curves", upstream=[sae.artefact for sae in firing_saes]
+)
+curves_figure = plan.measured(
+    "training_curves.png", "plot_curves", upstream=[curves], resources=["style.mplstyle"]
+)
+TARGETS["all"] += [curves.path, curves_figure.path, f"{RESULTS}/training_curves.svg"]
+
+
+rule gather_curves:
+    input:
+        paths_of(curves.upstream),
+        out_of_date(curves),
+    output:
+        with_sidecar(curves),
+    params:
+        spec=job_spec(
+            curves,
+            script="gather_curves",
+            saes=[
+                {
+                    "recipe": sae.name,
+                    "variant": sae.variant,
+                    "layer": sae.layer,
+                    "hook": sae.hook,
+                    "folder": sae.folder,
+                }
+                for sae in firing_saes
+            ],
+        ),
+    log:
+        f"{LOGS}/gather_curves.log",
+    benchmark:
+        f"{BENCHMARKS}/gather_curves.tsv"
+    conda:
+        "../../envs/clip_sae.yaml"
+    script:
+        "../scripts/gather_curves.py"
+
+
+rule plot_curves:
+    input:
+        path_of(curves),
+        out_of_date(curves_figure),
+    output:
+        with_sidecar(curves_figure),
+        svg=f"{RESULTS}/training_curves.svg",
+    params:
+        spec=job_spec(
+            curves_figure, script="plot_curves", resources=["style.mplstyle"], csv=curves.path
+        ),
+    log:
+        f"{LOGS}/plot_curves.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_curves.tsv"
+    conda:
+        "../../envs/clip_sae.yaml"
+    script:
+        "../scripts/plot_curves.py"

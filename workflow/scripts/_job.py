@@ -1,0 +1,90 @@
+"""What every adapter needs: arguments, log, device, and publishing with a record of the spec."""
+
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from clip_sae.artefacts import read_fingerprints, write_sidecar
+from clip_sae.specs import code_digest
+
+SCRIPTS = Path(__file__).resolve().parent
+
+
+class Job:
+    """One rule's job: binds the `snakemake` object to plain values.
+
+    Attributes:
+        arguments: the values under `arguments` of the rule's spec.
+        device: "cpu" where the job was given no GPU, else "auto".
+        threads: CPU threads that the job may use.
+    """
+
+    def __init__(self, snakemake) -> None:
+        spec = json.loads(snakemake.params.spec)
+        self.arguments: dict = spec["arguments"]
+        self.makes: dict = spec["makes"]
+        self.sidecars: list = spec["sidecars"]
+        self.code: dict = spec["code"]
+        self.threads: int = snakemake.threads
+        self.device = "auto" if snakemake.resources.get("gpu", 0) else "cpu"
+        self.started = time.time()
+        self.log = _start_log(str(snakemake.log[0]), snakemake.rule)
+        os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))
+
+    def record(self, path: str) -> dict:
+        """The record of the spec of one output."""
+        return self.makes[str(path)]["record"]
+
+    def fingerprints(self) -> dict:
+        """Fingerprints of all outside content that the inputs were made from."""
+        return read_fingerprints(Path(path) for path in self.sidecars)
+
+    def publish(self, path: str, fingerprints: Mapping | None = None, **facts: object) -> None:
+        """Write the record of `path`, whose content is whole; the last thing that a job does.
+
+        Raises RuntimeError if the stage's code was edited while the job ran: its output would
+        stand under the digest of code that did not make it.
+        """
+        made = self.makes[str(path)]
+        self._check_code(made["record"])
+        facts = {
+            "seconds": round(time.time() - self.started, 3),
+            "python": platform.python_version(),
+            "threads": self.threads,
+            **facts,
+        }
+        prints = self.fingerprints() if fingerprints is None else fingerprints
+        write_sidecar(Path(made["sidecar"]), made["record"], prints, **facts)
+
+    def _check_code(self, record: Mapping) -> None:
+        planned = record["spec"].get("code")
+        if planned is None or self.code["script"] is None:
+            return
+        files = [SCRIPTS / f"{self.code['script']}.py"]
+        files += [SCRIPTS.parent / "resources" / name for name in self.code["resources"]]
+        if code_digest((), SCRIPTS.parent.parent / "src", files) != planned:
+            raise RuntimeError(
+                f"the code of {self.code['script']} changed while the job ran, so its output was "
+                f"not published. Run snakemake again."
+            )
+
+
+def _start_log(path: str, rule: str) -> logging.Logger:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    form = logging.Formatter(f"%(asctime)s {rule}: %(message)s", "%H:%M:%S")
+    handlers = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
+    for handler in handlers:
+        handler.setFormatter(form)
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    sys.excepthook = _log_exception
+    return logging.getLogger("clip_sae")
+
+
+def _log_exception(kind, error, trace) -> None:
+    """Put an error into the rule's log as well, its sentence last, where a reader looks."""
+    logging.getLogger("clip_sae").error("%s: %s", kind.__name__, error, exc_info=error)
