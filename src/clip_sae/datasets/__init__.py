@@ -1,0 +1,33 @@
+"""Data sets as one manifest each, and images as the pixels CLIP sees.
+
+Serves every figure and table: ImageNet (Tables 3, 4, Figs 4-8), typographic sets (Table 2),
+Waterbirds and CelebA (Tables 1, 5-8).
+"""
+
+from clip_sae.datasets.counts import OFFICIAL
+from clip_sae.datasets.images import BadImageError, ImageFacts, check_image, decode_image
+from clip_sae.datasets.index import KINDS, index_dataset
+from clip_sae.datasets.listing import DatasetError
+from clip_sae.datasets.manifest import (
+    DatasetIndex,
+    attribute_columns,
+    read_classes,
+    read_manifest,
+    write_index,
+)
+
+__all__ = [
+    "KINDS",
+    "OFFICIAL",
+    "BadImageError",
+    "DatasetError",
+    "DatasetIndex",
+    "ImageFacts",
+    "attribute_columns",
+    "check_image",
+    "decode_image",
+    "index_dataset",
+    "read_classes",
+    "read_manifest",
+    "write_index",
+]

@@ -1,0 +1,142 @@
+"""The manifest: one CSV row per image, with a fingerprint of the data it was made from.
+
+Serves every stage after it: extraction, analyses and their re-runs read nothing else of a data set.
+
+    <folder>/manifest.csv      path, split, label, label_idx, word, attr_<name>…, operation,
+                               parameter, status, reason; rows sorted by split, path, operation
+    <folder>/classes.csv       label_idx, label, name
+    <folder>/summary.json      counts for a reader
+    <folder>/fingerprint.json  fingerprint and digests of both CSVs; written last
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from clip_sae.datasets.listing import DatasetError, some
+
+_BEFORE_ATTRIBUTES = ["path", "split", "label", "label_idx", "word"]
+_AFTER_ATTRIBUTES = ["operation", "parameter", "status", "reason"]
+_TEXT = {c: str for c in (*_BEFORE_ATTRIBUTES, *_AFTER_ATTRIBUTES, "name") if c != "label_idx"}
+_SORT = ["split", "path", "operation", "parameter"]
+
+
+@dataclass(frozen=True)
+class DatasetIndex:
+    """A data set as tables. fingerprint: 64 hex digits, equal for equal data and labels."""
+
+    manifest: pd.DataFrame
+    classes: pd.DataFrame
+    fingerprint: str
+    summary: dict
+
+
+def attribute_columns(manifest: pd.DataFrame) -> list[str]:
+    """The columns attr_<name>, in their order."""
+    return [column for column in manifest.columns if column.startswith("attr_")]
+
+
+def arrange(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The manifest with its columns and rows in the order of the file; missing ones are empty.
+
+    Raises DatasetError if two rows are the same image with the same operation.
+    """
+    empty = {c: "" for c in _AFTER_ATTRIBUTES if c not in manifest}
+    manifest = manifest.assign(**empty)
+    columns = [*_BEFORE_ATTRIBUTES, *attribute_columns(manifest), *_AFTER_ATTRIBUTES]
+    manifest = manifest[columns].sort_values(_SORT, ignore_index=True)
+    twice = manifest.duplicated(["path", "operation", "parameter"])
+    if twice.any():
+        raise DatasetError(f"images are listed twice: {some(manifest.loc[twice, 'path'])}.")
+    return manifest
+
+
+def fingerprint_of(manifest: pd.DataFrame, classes: pd.DataFrame, files: list[str]) -> str:
+    """sha256 over rows, classes and one string per row about its file (size, maybe content).
+
+    The reason of a skipped image is left out: its wording is Pillow's, not the data's.
+    """
+    digest = hashlib.sha256(_csv(manifest.drop(columns="reason")))
+    digest.update(_csv(classes))
+    digest.update("\n".join(files).encode())
+    return digest.hexdigest()
+
+
+def write_index(index: DatasetIndex, folder: Path) -> None:
+    """Write the four files, fingerprint.json last; a file whose content is the same is not touched.
+
+    Killed in the middle, the folder has no fingerprint.json and `read_manifest` refuses it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "manifest.csv": _csv(index.manifest),
+        "classes.csv": _csv(index.classes),
+        "summary.json": _json(index.summary),
+    }
+    seal = {"fingerprint": index.fingerprint, "n_images": len(index.manifest)}
+    for name in ("manifest.csv", "classes.csv"):
+        seal[f"sha256_{name}"] = hashlib.sha256(contents[name]).hexdigest()
+    contents["fingerprint.json"] = _json(seal)
+    changed = [name for name, data in contents.items() if _bytes_of(folder / name) != data]
+    if changed and changed != ["summary.json"] and "fingerprint.json" not in changed:
+        changed.append("fingerprint.json")
+    if "fingerprint.json" in changed:
+        (folder / "fingerprint.json").unlink(missing_ok=True)
+    for name in changed:
+        partial = folder / f".{name}.partial"
+        partial.write_bytes(contents[name])
+        os.replace(partial, folder / name)
+
+
+def read_manifest(folder: Path, split: str | None = None) -> pd.DataFrame:
+    """The manifest, or its rows of one split; the index is the row number in manifest.csv.
+
+    Skipped images are among the rows (status "skipped"). Raises DatasetError for a manifest that
+    is incomplete or was edited, and for a split it does not have.
+    """
+    manifest = _read(folder, "manifest.csv")
+    if split is None:
+        return manifest
+    if split not in set(manifest["split"]):
+        found = ", ".join(sorted(set(manifest["split"]))) or "none"
+        raise DatasetError(f"{folder} has no split {split!r}; its splits are {found}.")
+    return manifest[manifest["split"] == split]
+
+
+def read_classes(folder: Path) -> pd.DataFrame:
+    """label_idx, label, name of every class, in the order of label_idx."""
+    return _read(folder, "classes.csv")
+
+
+def _read(folder: Path, name: str) -> pd.DataFrame:
+    folder = Path(folder)
+    seal, data = _bytes_of(folder / "fingerprint.json"), _bytes_of(folder / name)
+    if seal is None or data is None:
+        lacking = "fingerprint.json" if seal is None else name
+        raise DatasetError(
+            f"{folder} has no {lacking}: the data set was not indexed to the end. Run snakemake "
+            f"again."
+        )
+    if json.loads(seal)[f"sha256_{name}"] != hashlib.sha256(data).hexdigest():
+        raise DatasetError(
+            f"{folder / name} is not the file that fingerprint.json was written for: it was cut or "
+            f"edited. Delete the folder and run snakemake again."
+        )
+    return pd.read_csv(folder / name, dtype=_TEXT, keep_default_na=False)
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode("utf-8")
+
+
+def _json(value: dict) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
