@@ -32,3 +32,17 @@ rule extended:
     input:
         TARGETS["extended"],
 
+
+# What this config needs, for `python -m clip_sae gc`: every file and folder that a rule makes.
+rule list_artefacts:
+    output:
+        f"{RESULTS}/artefacts.json",
+    params:
+        spec=job_spec(artefacts=sorted(artefact.path for artefact in ARTEFACTS)),
+    log:
+        f"{LOGS}/list_artefacts.log",
+    conda:
+        "envs/clip_sae.yaml"
+    script:
+        "workflow/scripts/list_artefacts.py"
+

@@ -91,11 +91,12 @@ def _sentences(error: jsonschema.ValidationError) -> list[str]:
     if error.validator == "required":
         missing = sorted(set(error.validator_value) - set(found))
         return [f"{where}: the key `{key}` is missing{_describe(error.schema, key)}." for key in missing]
-    if isinstance(found, str) and _as_number(found) is not None and _wants_number(error):
-        number = _as_number(found)
+    texts = [item for item in _items(found) if isinstance(item, str) and _as_number(item)]
+    if texts and _wants_number(error):
         return [
-            f"{where}: {found!r} is text, not a number. YAML reads 1e-3 as text: "
-            f"write {_yaml_number(number)}."
+            f"{where}: {text!r} is text, not a number. YAML reads 1e-3 as text: "
+            f"write {_yaml_number(float(text))}."
+            for text in texts
         ]
     if error.validator == "enum":
         close = difflib.get_close_matches(str(found), list(map(str, error.validator_value)), 1)
@@ -118,9 +119,12 @@ def _describe(schema: dict, key: str) -> str:
     return f" ({description})" if description else ""
 
 
+def _items(value: object) -> list:
+    return value if isinstance(value, list) else [value]
+
+
 def _wants_number(error: jsonschema.ValidationError) -> bool:
-    text = str(error.validator_value)
-    return "number" in text or "integer" in text or "numbers" in text
+    return any(kind in str(error.validator_value) for kind in ("number", "integer"))
 
 
 def _as_number(text: str) -> float | None:

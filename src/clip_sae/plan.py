@@ -43,6 +43,11 @@ class PlannedSae:
     def folder(self) -> str:
         return str(self.artefact.folder)
 
+    @property
+    def label(self) -> str:
+        """Name in figures: the recipe, and the variant where it has several."""
+        return self.name if self.variant == "base" else f"{self.name}/{self.variant}"
+
 
 @dataclass(frozen=True)
 class ExtractionJob:

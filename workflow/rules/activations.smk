@@ -23,6 +23,7 @@ for job in plan.extraction_jobs():
                 activations=config["activations"],
                 index=str(plan.index(job.dataset).folder),
                 root=plan.data_root(job.dataset),
+                max_pixels=config["datasets"][job.dataset]["max_pixels"],
                 split=job.split,
                 stores=[
                     {"path": store.path, "hook": key.hook, "layer": key.layer}

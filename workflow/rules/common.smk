@@ -33,6 +33,8 @@ MODEL_SOURCE = ModelSource(config["model"]["model"], config["model"]["pretrained
 
 # Files of `rule all` and `rule extended`; every rule file adds its own.
 TARGETS = {"all": [], "extended": []}
+# Everything that some rule makes, for `python -m clip_sae gc`.
+ARTEFACTS = []
 
 # The input of every job whose output is out of date. It is written when the workflow is read and
 # something is stale; its content differs each time, because Snakemake ignores a newer file whose
@@ -64,6 +66,7 @@ def out_of_date(*artefacts):
     file is out of date is decided by specs and fingerprints, so that touching or copying re-runs
     nothing, and neither a failed run nor a lost .snakemake folder leaves a stale file standing.
     """
+    ARTEFACTS.extend(artefacts)
     reasons = {a.path: why_stale(a, FINGERPRINTS) for a in artefacts}
     reasons = {path: reason for path, reason in reasons.items() if reason}
     if not reasons:

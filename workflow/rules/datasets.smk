@@ -22,6 +22,35 @@ rule fingerprint_model:
         "../scripts/fingerprint_model.py"
 
 
+# How many images of each split, how many skipped: one row per data set.
+summary = plan.measured(
+    "datasets.csv", "summarise_datasets", upstream=[plan.index(name) for name in config["datasets"]]
+)
+TARGETS["all"] += [summary.path]
+
+
+rule summarise_datasets:
+    input:
+        paths_of(summary.upstream),
+        out_of_date(summary),
+    output:
+        with_sidecar(summary),
+    params:
+        spec=job_spec(
+            summary,
+            script="summarise_datasets",
+            datasets={name: plan.index(name).path for name in config["datasets"]},
+        ),
+    log:
+        f"{LOGS}/summarise_datasets.log",
+    benchmark:
+        f"{BENCHMARKS}/summarise_datasets.tsv"
+    conda:
+        "../../envs/clip_sae.yaml"
+    script:
+        "../scripts/summarise_datasets.py"
+
+
 for dataset, block in config["datasets"].items():
     index = plan.index(dataset)
     if block["draw"] is not None:

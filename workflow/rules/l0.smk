@@ -47,6 +47,8 @@ rule measure_l0:
             stores={str(sae.layer): str(s.folder) for sae, s in zip(l0_saes, l0_stores)},
             tables={table: artefact.path for table, artefact in l0_tables.items()},
             gpt2=str(ROOT / "workflow/resources/gpt2_l0.csv"),
+            index=str(plan.index(L0["dataset"]).folder),
+            split=L0["split"],
             **l0_spec,
         ),
     log:

@@ -103,6 +103,10 @@ for name in dict.fromkeys(n for names in TABLES.values() for n in names):
                     layer=layer,
                     recipe=name,
                     saes={sae.variant: sae.folder for sae in plan.saes(name, layer)},
+                    sparsity={
+                        sae.variant: {"l1_coefficient": sae.recipe.l1_coefficient, "k": sae.recipe.k}
+                        for sae in plan.saes(name, layer)
+                    },
                     templates=config["zeroshot"]["templates"],
                     resamples=config["analyses"]["bootstrap_resamples"],
                     seed=config["seed"],
@@ -129,7 +133,7 @@ for table, names in TABLES.items():
             "render_table",
             upstream=[gathered],
             resources=[f"paper/{table}.csv"],
-            spec={"demo": config["model"]["name"]},
+            spec={"model": config["model"]["name"]},
         )
         for suffix in ("md", "html")
     ]
@@ -169,6 +173,7 @@ for table, names in TABLES.items():
                 resources=[f"paper/{table}.csv"],
                 table=table,
                 csv=gathered.path,
+                paper=str(ROOT / f"workflow/resources/paper/{table}.csv"),
                 model=config["model"]["name"],
             ),
         log:
@@ -213,7 +218,7 @@ rule measure_firing:
             script="measure_firing",
             saes=[
                 {
-                    "recipe": sae.name,
+                    "recipe": sae.label,
                     "variant": sae.variant,
                     "layer": sae.layer,
                     "hook": sae.hook,
@@ -280,7 +285,7 @@ rule gather_curves:
             script="gather_curves",
             saes=[
                 {
-                    "recipe": sae.name,
+                    "recipe": sae.label,
                     "variant": sae.variant,
                     "layer": sae.layer,
                     "hook": sae.hook,

@@ -1,0 +1,52 @@
+# Two commands: `make` builds the environment and the demo's figures and tables, `make test` tests.
+# Everything else is a Snakemake target: `make` is only a short way to say it.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+CORES ?= all
+STAMP := $(VENV)/.installed
+
+.PHONY: demo extended test test-slow lint format docs clean
+
+demo: $(STAMP)
+	$(BIN)/snakemake --cores $(CORES)
+	@echo "Done: look at results/fig4.png, results/table3.md, results/table4.md."
+
+extended: $(STAMP)
+	$(BIN)/snakemake extended --cores $(CORES)
+
+# Rebuilt when the pins or the package's metadata change.
+$(STAMP): envs/requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found; try: make PYTHON=python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement envs/requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $(STAMP)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+# The longer checks: every rule on the paper's geometry, resumption of killed runs.
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+# Renew the demo's figures and tables that the README shows.
+docs: demo
+	mkdir -p docs/demo
+	cp results/fig4.png results/fig8.png results/firing.png results/training_curves.png docs/demo/
+	cp results/table3.md results/table4.md docs/demo/
+
+clean:
+	rm -rf results .snakemake

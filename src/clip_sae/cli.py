@@ -1,0 +1,130 @@
+"""`python -m clip_sae <verb>`: what is done to results by hand, beside the workflow.
+
+  verify    check stores against their checksums; --repair lets the next run redo what is damaged
+  gc        list (and with --delete remove) artefacts that no config needs
+  reindex   list a data folder again after its content has changed
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from clip_sae.garbage import find_orphans
+from clip_sae.specs import read_json
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0 fine, 1 damage found, 2 wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="python -m clip_sae", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    _add_verify(verbs)
+    _add_gc(verbs)
+    _add_reindex(verbs)
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"clip_sae {options.verb}: {error}", file=sys.stderr)
+        return 2
+
+
+def _add_verify(verbs) -> None:
+    verb = verbs.add_parser("verify", help="check activation stores")
+    verb.add_argument("stores", nargs="+", type=Path, help="store folders, or folders above them")
+    verb.add_argument("--fast", action="store_true", help="sizes only, not every checksum")
+    verb.add_argument(
+        "--repair", action="store_true", help="forget damaged ranges, so that snakemake redoes them"
+    )
+    verb.set_defaults(run=_verify)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from clip_sae.store import verify_store  # zarr takes a while to import: only where it is used
+
+    folders = [folder for path in options.stores for folder in _stores_below(path)]
+    if not folders:
+        raise ValueError(
+            f"no store found below {', '.join(map(str, options.stores))}; a store is a folder "
+            "with spec.json and acts.zarr, e.g. results/activations/demo/general-train/…"
+        )
+    damaged = 0
+    for folder in folders:
+        report = verify_store(folder, full=not options.fast, repair=options.repair)
+        print(report)
+        damaged += bool(report.damage)
+    if damaged and options.repair:
+        print("Run snakemake again: it redoes the damaged ranges and nothing else.")
+    elif damaged:
+        print("Add --repair, then run snakemake again to redo the damaged ranges.")
+    return 1 if damaged else 0
+
+
+def _stores_below(path: Path) -> list[Path]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    return sorted(found.parent for found in path.rglob("acts.zarr"))
+
+
+def _add_gc(verbs) -> None:
+    verb = verbs.add_parser("gc", help="artefacts that no config needs")
+    verb.add_argument(
+        "--config", action="append", type=Path, help="configs still in use (default: config.yaml)"
+    )
+    verb.add_argument("--delete", action="store_true", help="remove them; without it they are listed")
+    verb.set_defaults(run=_gc)
+
+
+def _gc(options: argparse.Namespace) -> int:
+    configs = options.config or [Path("config.yaml")]
+    needed: dict[Path, set[str]] = {}
+    for config in configs:
+        results = Path(yaml.safe_load(config.read_text()).get("results", "results"))
+        _snakemake(config, "list_artefacts", "--forcerun", "list_artefacts", "--quiet", "all")
+        listed = read_json(results / "artefacts.json")
+        if listed is None:
+            raise RuntimeError(f"snakemake wrote no list of artefacts for {config}")
+        needed.setdefault(results, set()).update(listed["artefacts"])
+    total = 0
+    for results, paths in needed.items():
+        for orphan in find_orphans(results, paths):
+            total += orphan.size
+            print(f"{orphan.size / 1e6:12.1f} MB  {orphan.path}")
+            if options.delete:
+                orphan.remove()
+    names = ", ".join(map(str, configs))
+    done = "removed" if options.delete else "not needed (add --delete to remove them)"
+    print(f"{total / 1e6:12.1f} MB  {done}; needed is what {names} describe(s)")
+    return 0
+
+
+def _add_reindex(verbs) -> None:
+    verb = verbs.add_parser("reindex", help="list a data folder again")
+    verb.add_argument("dataset", help="name under `datasets` in the config")
+    verb.add_argument("--config", type=Path, default=Path("config.yaml"))
+    verb.set_defaults(run=_reindex)
+
+
+def _reindex(options: argparse.Namespace) -> int:
+    names = yaml.safe_load(options.config.read_text())["datasets"]
+    if options.dataset not in names:
+        raise ValueError(
+            f"{options.dataset!r} is not a data set of {options.config}; there are: "
+            f"{', '.join(names)}"
+        )
+    rule = f"index_{options.dataset}"
+    _snakemake(options.config, rule, "--forcerun", rule)
+    print("Run snakemake again: what was made from other content is rebuilt.")
+    return 0
+
+
+def _snakemake(config: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "all"]
+    command += ["--replace-workflow-config", "--configfile", str(config)]
+    if (code := subprocess.run(command, check=False).returncode) != 0:
+        raise RuntimeError(f"snakemake failed with exit code {code}: see its messages above")

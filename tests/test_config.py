@@ -1,0 +1,110 @@
+"""Each mistake in a config gets a sentence that says what to change."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clip_sae.config import ConfigError, load_config, validate_config
+
+ROOT = Path(__file__).resolve().parents[1]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+PAPER = yaml.safe_load((ROOT / "workflow/experiments/paper.yaml").read_text())
+
+
+def edited(**edits) -> dict:
+    """The paper's config with keys set, written `a__b__c`; a value of None removes the key."""
+    config = copy.deepcopy(PAPER)
+    for dotted, value in edits.items():
+        *parents, last = dotted.split("__")
+        block = config
+        for key in parents:
+            block = block[key]
+        if value is None:
+            del block[last]
+        else:
+            block[last] = value
+    return config
+
+
+MISTAKES = {
+    "misspelt key": (
+        {"saes__topk_resid__expansion_facter": 8},
+        r"saes\.topk_resid: unknown key `expansion_facter`; did you mean `expansion_factor`\?",
+    ),
+    "misspelt section": ({"activation": {}}, r"the config: unknown key `activation`; did you mean"),
+    "layer that the model lacks": (
+        {"activations__layers": [0, 12]},
+        r"activations\.layers: layer 12 does not exist; ViT-B-32 has 12 layers, numbered 0 to 11",
+    ),
+    "layer that is not extracted": (
+        {"activations__layers": [0, 1, 2, 3, 4, 5]},
+        r"saes\.topk_resid\.layers: layers \[6, .*\] are not extracted; add them to",
+    ),
+    "TopK without k": ({"saes__topk_resid__k": None}, r"topk_resid.*\bk\b"),
+    "1e-3 read as text": (
+        {"saes__vanilla_mlp__lr": "1e-3"},
+        r"saes\.vanilla_mlp\.lr: '1e-3' is text, not a number\. .* write 0\.001",
+    ),
+    "1e-4 in a list": (
+        {"saes__vanilla_mlp__l1_coefficient": [1.0e-4, "8e-5"]},
+        r"saes\.vanilla_mlp\.l1_coefficient.*'8e-5' is text",
+    ),
+    "unknown value": (
+        {"saes__topk_resid__hook": "resid_pst"},
+        r"saes\.topk_resid\.hook: 'resid_pst' is not one of .*Did you mean 'resid_post'\?",
+    ),
+    "missing key": ({"activations__layers": None}, r"activations: the key `layers` is missing"),
+    "unknown data set": (
+        {"saes__topk_resid__dataset": "imagnet"},
+        r"saes\.topk_resid\.dataset: 'imagnet' is not under `datasets`; there are: imagenet",
+    ),
+    "unknown recipe": (
+        {"analyses__l0__recipe": "vanila"},
+        r"analyses\.l0\.recipe: 'vanila' is not under `saes`; there are: vanilla_mlp",
+    ),
+    "unknown model": ({"model__model": "ViT-B-33"}, r"model: .*ViT-B-33.*nearest: .*ViT-B-32"),
+    "tower that cannot be entered": ({"model__model": "RN50"}, r"model: .*ResNet"),
+    "neither root nor draw": ({"datasets__imagenet__root": None}, r"give either `root`"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_gets_its_sentence(mistake):
+    edits, message = MISTAKES[mistake]
+    with pytest.raises(ConfigError, match=message):
+        validate_config(edited(**edits), SCHEMA)
+
+
+def test_all_mistakes_are_listed_at_once():
+    config = edited(saes__topk_resid__hook="x", activations__dtype="float8")
+    with pytest.raises(ConfigError, match=r"(?s)2 mistakes.*activations\.dtype.*topk_resid\.hook"):
+        validate_config(config, SCHEMA)
+
+
+def test_defaults_are_filled_in_at_every_depth():
+    config = validate_config(PAPER, SCHEMA)
+    assert config["datasets"]["imagenet"]["fingerprint"] == "size"
+    assert config["activations"]["permute_seed"] == 0
+    assert "fingerprint" not in PAPER["datasets"]["imagenet"]  # the input is left as it was
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "workflow/experiments/paper.yaml"])
+def test_shipped_configs_are_valid(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    load_config(ROOT / name, SCHEMA)
+
+
+def test_every_key_of_the_schema_is_described():
+    def undescribed(schema, path):
+        for key, sub in schema.get("properties", {}).items():
+            if "description" not in sub and "$ref" not in sub and "enum" not in sub:
+                yield f"{path}.{key}"
+            yield from undescribed(sub, f"{path}.{key}")
+
+    schema = yaml.safe_load(SCHEMA.read_text())
+    blocks = [schema, *schema["$defs"].values()]
+    simple = ("dataset", "seed")  # said by the name under which they stand
+    found = [path for block in blocks for path in undescribed(block, "")]
+    assert [path for path in found if path.split(".")[-1] not in simple] == []

@@ -1,0 +1,115 @@
+"""The DAG is known from the config alone: parse time, experiments, messages, lint."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def snakemake(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    """A folder to run in that sees the repository's workflow, and has no results."""
+    for name in ("Snakefile", "workflow", "src", "profiles", "envs", "config.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "target", ["results/table3.csv", "results/table4.html", "results/fig4.png", "results/fig8.svg"]
+)
+def test_every_paper_item_is_a_target(workdir, target):
+    done = snakemake("--dry-run", target, cwd=workdir)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "extract_general_train_block0" in done.stdout + done.stderr
+
+
+def test_paper_experiment_plans_its_whole_dag_without_data_or_weights(workdir):
+    done = snakemake(
+        *("--dry-run", "--replace-workflow-config"),
+        *("--configfile", "workflow/experiments/paper.yaml", "--", "all", "extended"),
+        cwd=workdir,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = done.stdout + done.stderr
+    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", text, flags=re.MULTILINE))
+    trained = [name for name in counts if name.startswith("train_")]
+    # 6 layers of Table 3, 11 of Table 4, 12 of Figs 4 and 8, and the sweep
+    assert len(trained) == 6 + 11 + 12 + 1
+    assert {"extract_imagenet_train_block0", "extract_imagenet_val_block0", "table3", "table4",
+            "fig4", "fig8", "measure_sweep"} <= counts.keys()  # fmt: skip
+    # replaced, not merged: nothing of the demo is left
+    assert not [name for name in counts if "general" in name or name.startswith("draw_")]
+    assert "results-paper/table3.csv" in text
+
+
+def test_parsing_takes_under_two_seconds_and_no_torch():
+    code = (
+        "import sys, time, pathlib, yaml\n"
+        "start = time.process_time()\n"
+        "from clip_sae.config import load_config\n"
+        "from clip_sae.plan import Plan\n"
+        "root = pathlib.Path('.')\n"
+        "config = load_config(root / 'workflow/experiments/paper.yaml',"
+        " root / 'workflow/schemas/config.schema.yaml')\n"
+        "plan = Plan(config, workflow=root / 'workflow', src=(root / 'src').resolve())\n"
+        "[plan.all_saes(name) for name in config['saes']]\n"
+        "plan.code('measure_reconstruction')\n"
+        "assert 'torch' not in sys.modules\n"
+        "print(time.process_time() - start)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 2.0, done.stdout  # CPU seconds: what else runs does not count
+
+
+def test_mistake_in_the_config_stops_with_its_sentence(workdir):
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["saes"]["topk_resid"]["kk"] = 3
+    (workdir / "edited.yaml").write_text(yaml.safe_dump(config))
+    done = snakemake(
+        "--dry-run", "--replace-workflow-config", "--configfile", "edited.yaml", cwd=workdir
+    )
+    assert done.returncode != 0
+    text = done.stdout + done.stderr
+    assert "saes.topk_resid: unknown key `kk`; did you mean `k`?" in text
+    assert "Traceback" not in text
+
+
+def test_lint_and_format_are_clean():
+    done = snakemake("--lint")
+    assert done.returncode == 0, done.stdout + done.stderr
+    snakefmt = Path(sys.executable).with_name("snakefmt")
+    tool = str(snakefmt) if snakefmt.exists() else shutil.which("snakefmt")
+    done = subprocess.run(
+        [tool, "--check", "Snakefile", "workflow"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_profiles_repeat_the_settings_that_they_would_replace():
+    default = yaml.safe_load((ROOT / "profiles/default/profile.yaml").read_text())
+    needed = {key: default[key] for key in ("rerun-triggers", "rerun-incomplete")}
+    for path in (ROOT / "profiles").glob("*/profile.yaml"):
+        profile = yaml.safe_load(path.read_text())
+        assert {key: profile.get(key) for key in needed} == needed, path
+        science = {"config", "configfile", "replace-workflow-config"}
+        assert not science & profile.keys(), f"{path} holds more than how jobs run"

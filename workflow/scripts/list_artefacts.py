@@ -1,0 +1,9 @@
+"""Write down what the config needs."""
+
+from pathlib import Path
+
+from _job import Job
+from clip_sae.specs import write_json
+
+job = Job(snakemake)
+write_json(Path(snakemake.output[0]), {"artefacts": job.arguments["artefacts"]})

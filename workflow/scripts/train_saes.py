@@ -1,0 +1,47 @@
+"""Train all SAEs of one recipe and layer in one pass over the store."""
+
+from pathlib import Path
+
+from _job import Job
+from clip_sae.config import SAE_PLACE
+from clip_sae.recipes import SaeRecipe
+from clip_sae.sae.files import weights_sha256
+from clip_sae.store import ActivationStore, TokenStream
+from clip_sae.training import TrainTarget, train_saes
+
+job = Job(snakemake)
+arguments, name = job.arguments, job.arguments["recipe"]
+block = {key: value for key, value in arguments["block"].items() if key not in SAE_PLACE}
+recipes = dict(SaeRecipe.from_config(name, block))
+fingerprints = job.fingerprints()
+store = ActivationStore(Path(arguments["store"]))
+targets = [
+    TrainTarget(
+        variant=variant,
+        recipe=recipes[variant],
+        folder=Path(path).parent,
+        metadata={
+            "model_name": arguments["model"],
+            "hook_name": f"{arguments['hook']}, layer {arguments['layer']}",
+            "record": job.record(path),
+            "fingerprints": fingerprints,
+        },
+    )
+    for variant, path in arguments["variants"].items()
+]
+first = targets[0].recipe
+train_saes(
+    targets,
+    TokenStream(
+        store, batch_tokens=first.batch_tokens, seed=first.data_seed, tokens=first.tokens
+    ),
+    d_model=store.d_model,
+    device=job.device,
+    threads=job.threads,
+    checkpoint_every_steps=snakemake.resources.checkpoint_every_steps,
+    progress=True,
+    log=job.log,
+)
+for variant, path in arguments["variants"].items():
+    sha256 = weights_sha256(Path(path).parent)
+    job.publish(path, fingerprints, variant=variant, weights_sha256=sha256)
