@@ -1,0 +1,33 @@
+"""What can go wrong with a store: each error says what was found and what to do next.
+
+Serves every analysis of the paper (§4-§7); no equation of its own.
+"""
+
+
+class StoreError(ValueError):
+    """Anything about an activation store that a user can cause or must know."""
+
+
+class StoreIncomplete(StoreError):
+    """The store, or the range asked for, is not written to its end yet."""
+
+
+class StoreDamaged(StoreError):
+    """A file of the store is missing, short, or fails its checksum.
+
+    chunk, images, problem: where in a shard file and what, if the damage is in one.
+    """
+
+    def __init__(
+        self, message: str, *, chunk: int | None = None, images: str = "", problem: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.chunk, self.images, self.problem = chunk, images, problem
+
+
+class StoreMismatch(StoreError):
+    """The folder holds a store made from another spec, layout, or other inputs."""
+
+
+class ActivationOverflow(StoreError):
+    """An activation is not finite, or does not fit the dtype of the store."""

@@ -1,0 +1,101 @@
+"""Small files that are whole or absent: canonical JSON, and writes that survive a crash.
+
+Every write goes to a temporary name, is flushed to the disk and then renamed: a reader sees the old
+file or the new one, never half of it. Temporary files live in `<store>/.tmp`, on the same disk.
+"""
+
+import hashlib
+import json
+import os
+import socket
+import uuid
+from pathlib import Path
+
+from .errors import StoreDamaged
+
+# What a store consists of
+SPEC = "spec.json"
+ACTS = "acts.zarr"
+COMPLETE = "COMPLETE.json"
+TEMPORARY = ".tmp"
+
+
+def canonical_json(value: object) -> bytes:
+    """One byte string per value: sorted keys, no blanks, UTF-8; refuses NaN and infinities."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
+
+
+def digest(data: bytes) -> str:
+    """sha256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_json(path: Path) -> dict:
+    """The JSON object in `path`; StoreDamaged names the file if it is missing or not one."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise StoreDamaged(f"{path} is missing.") from None
+    except ValueError as error:
+        raise StoreDamaged(f"{path} is not JSON ({error}).") from None
+    if not isinstance(value, dict):
+        raise StoreDamaged(f"{path} holds {type(value).__name__}; a JSON object was expected.")
+    return value
+
+
+def temporary_path(store: Path, label: str) -> Path:
+    """A new name in the store's `.tmp`; it tells which process made it, so that it can be swept."""
+    folder = store / TEMPORARY
+    folder.mkdir(exist_ok=True)
+    return folder / f"{label}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
+
+
+def sweep(store: Path, label: str) -> None:
+    """Remove the temporary files of `label` that dead processes of this machine left behind."""
+    for path in (store / TEMPORARY).glob(f"{label}.*"):
+        host, pid, _ = path.name.removeprefix(f"{label}.").rsplit(".", 2)
+        if host == socket.gethostname() and not _alive(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it exists and belongs to somebody else
+        return True
+    return True
+
+
+def write_whole(store: Path, path: Path, data: bytes) -> None:
+    """Write `data` to `path` (somewhere in `store`) all at once and for good."""
+    temporary = temporary_path(store, path.name)
+    try:
+        temporary.write_bytes(data)
+        sync(temporary)
+        publish(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give a flushed temporary file its final name, durably, making folders where needed."""
+    created = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(temporary, path)
+    for folder in dict.fromkeys([path.parent, *created, *(folder.parent for folder in created)]):
+        sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,166 @@
+"""`parts/NNNNN.json`: the proof that a range of images is wholly on disk, written last for it.
+
+A missing shard reads as NaN in every Zarr library, so readers believe these files only. They also
+carry sums, from which mean and scale of the activations follow without another pass.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .encoding import absmax, to_float32
+from .errors import StoreDamaged
+from .files import ACTS, canonical_json, read_json, write_whole
+from .layout import StoreLayout
+
+
+@dataclass
+class ArrayStats:
+    """Sums over tokens of one array, in float64, of the values as they are stored.
+
+    count: tokens seen; total, sumsq: sum of values and of squares, [d_model]; absmax: max |x|
+    """
+
+    count: int
+    total: np.ndarray
+    sumsq: np.ndarray
+    absmax: float
+
+    @classmethod
+    def empty(cls, d_model: int) -> "ArrayStats":
+        return cls(0, np.zeros(d_model), np.zeros(d_model), 0.0)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean over tokens, [d_model]."""
+        return self.total / self.count
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Variance over tokens (divided by count), [d_model]."""
+        return self.sumsq / self.count - self.mean**2
+
+    def update(self, stored: np.ndarray) -> None:
+        """Add rows [image, ..., d_model] in the dtype on disk.
+
+        float32 within an image, float64 over images: fast, and good to about 1e-6. The order is
+        fixed by the chunks, so the sums do not depend on the caller's batches.
+        """
+        values = to_float32(stored).reshape(len(stored), -1, stored.shape[-1])
+        self.count += values.shape[0] * values.shape[1]
+        self.total += values.sum(axis=1).sum(axis=0, dtype=np.float64)
+        self.sumsq += np.square(values).sum(axis=1).sum(axis=0, dtype=np.float64)
+        self.absmax = max(self.absmax, absmax(stored))
+
+    def merge(self, other: "ArrayStats") -> "ArrayStats":
+        return ArrayStats(
+            self.count + other.count,
+            self.total + other.total,
+            self.sumsq + other.sumsq,
+            max(self.absmax, other.absmax),
+        )
+
+    def to_dict(self) -> dict:
+        return {
+            "count": self.count,
+            "sum": self.total.tolist(),
+            "sumsq": self.sumsq.tolist(),
+            "absmax": self.absmax,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "ArrayStats":
+        return cls(
+            values["count"], np.array(values["sum"]), np.array(values["sumsq"]), values["absmax"]
+        )
+
+
+def part_path(store: Path, k: int) -> Path:
+    return store / "parts" / f"{k:05d}.json"
+
+
+def write_part(
+    store: Path,
+    layout: StoreLayout,
+    k: int,
+    spec_digest: str,
+    crc32c: dict[str, list[int]],
+    stats: dict[str, ArrayStats],
+) -> None:
+    """Declare range `k` finished. Holds no times or hosts: a rerun gives the same bytes."""
+    files = [
+        {
+            "array": name,
+            "path": array.shard_file(k),
+            "size": array.shard_nbytes(k),
+            "chunk_crc32c": crc32c[name],
+        }
+        for name, array in layout.arrays.items()
+    ]
+    part = {
+        "part": k,
+        "images": list(layout.range_bounds(k)),
+        "spec_sha256": spec_digest,
+        "files": files,
+        "stats": {name: sums.to_dict() for name, sums in stats.items()},
+    }
+    write_whole(store, part_path(store, k), canonical_json(part))
+
+
+def read_part(store: Path, layout: StoreLayout, k: int, spec_digest: str) -> dict:
+    """The part file of range `k`; StoreDamaged if it is missing, or is not of this store."""
+    path = part_path(store, k)
+    part = read_json(path)
+    expected = {"part": k, "images": list(layout.range_bounds(k)), "spec_sha256": spec_digest}
+    for key, value in expected.items():
+        if part.get(key) != value:
+            raise StoreDamaged(f"{path}: {key} is {part.get(key)!r} instead of {value!r}.")
+    if {*part.get("stats", ())} != {*layout.arrays}:
+        raise StoreDamaged(f"{path} does not cover the arrays {[*layout.arrays]}.")
+    return part
+
+
+def is_finished(store: Path, layout: StoreLayout, k: int, spec_digest: str) -> bool:
+    """Whether range `k` has a part file of this spec and shard files of the right sizes."""
+    if not part_path(store, k).exists():
+        return False
+    try:
+        read_part(store, layout, k, spec_digest)
+    except StoreDamaged:
+        return False
+    for array in layout.arrays.values():
+        shard = store / ACTS / array.shard_file(k)
+        if not shard.exists() or shard.stat().st_size != array.shard_nbytes(k):
+            return False
+    return True
+
+
+def finished_ranges(store: Path, layout: StoreLayout, spec_digest: str) -> list[int]:
+    return [k for k in range(layout.n_ranges) if is_finished(store, layout, k, spec_digest)]
+
+
+def parts_bytes(store: Path, layout: StoreLayout) -> bytes:
+    """All part files one after the other: their digest stands in COMPLETE.json."""
+    return b"".join(part_path(store, k).read_bytes() for k in range(layout.n_ranges))
+
+
+def merge_stats(parts: list[dict]) -> dict[str, ArrayStats]:
+    """Sums over several parts, added in the order given."""
+    merged: dict[str, ArrayStats] = {}
+    for part in parts:
+        for name, values in part["stats"].items():
+            stats = ArrayStats.from_dict(values)
+            merged[name] = merged[name].merge(stats) if name in merged else stats
+    return merged
+
+
+def as_spans(ranges: list[int]) -> str:
+    """[0, 1, 2, 5] as "0-2, 5", for messages."""
+    spans: list[list[int]] = []
+    for k in ranges:
+        if spans and spans[-1][1] == k - 1:
+            spans[-1][1] = k
+        else:
+            spans.append([k, k])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans) or "none"

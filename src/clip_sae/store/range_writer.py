@@ -1,0 +1,149 @@
+"""Fills one range of a store from batches of any size, and declares it finished at the end.
+
+Casts and guards the values (float16 ends at 65,504), cuts them into chunks, and keeps the sums.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from .encoding import ACCEPTED, LIMITS, encode, first_bad_value
+from .errors import ActivationOverflow, StoreError
+from .files import ACTS, COMPLETE, publish, sweep, temporary_path
+from .layout import FILL_VALUES, ArrayLayout
+from .parts import ArrayStats, part_path, write_part
+from .shard_file import ShardWriter
+
+
+class ArrayStream:
+    """Rows of one array on their way into shard `k`: one chunk in memory."""
+
+    def __init__(self, store: Path, array: ArrayLayout, k: int) -> None:
+        label = f"{k:05d}-{array.name}"
+        sweep(store, label)
+        self.array, self.k = array, k
+        self.stats = ArrayStats.empty(array.row_shape[-1])
+        self.rows = 0
+        self.shard = ShardWriter(temporary_path(store, label), array, k)
+        self._chunk = np.empty((array.chunk_images, *array.row_shape), array.disk_dtype)
+        self._filled = 0
+
+    def put(self, values: np.ndarray) -> None:
+        while len(values):
+            n = min(len(values), self.array.chunk_images - self._filled)
+            encode(values[:n], self._chunk[self._filled : self._filled + n])
+            self._filled += n
+            self.rows += n
+            values = values[n:]
+            if self._filled == self.array.chunk_images:
+                self._flush()
+
+    def finish(self) -> None:
+        if self._filled:
+            self._flush()
+        self.shard.finish()
+
+    def _flush(self) -> None:
+        self.stats.update(self._chunk[: self._filled])
+        self._chunk[self._filled :] = FILL_VALUES[self.array.dtype]  # the last chunk of all
+        self.shard.write_chunk(self._chunk)
+        self._filled = 0
+
+
+class RangeWriter:
+    """Takes the images of range `k` in row order; made by `StoreWriter.range`."""
+
+    def __init__(self, writer, k: int) -> None:
+        self._writer, self.k = writer, k
+        self.start, self.stop = writer.layout.range_bounds(k)
+        self._streams: dict[str, ArrayStream] = {}
+        try:
+            for name, array in writer.layout.arrays.items():
+                self._streams[name] = ArrayStream(writer.path, array, k)
+        except BaseException:
+            self.discard()
+            raise
+
+    @property
+    def rows(self) -> int:
+        """Images put so far."""
+        return self._streams["cls"].rows
+
+    def put(self, cls: np.ndarray, patch: np.ndarray, prompt: np.ndarray | None = None) -> None:
+        """Append n images: cls [n, d_model], patch [n, patch, d_model], prompt alike.
+
+        float32 or the store's own dtype (bfloat16 as uint16 bits); any n. float16 made by the
+        model's device is the fastest. Nothing of the batch is stored if a value of it is refused.
+        Raises ActivationOverflow with layer, hook, image and d_model index; StoreError on a shape.
+        """
+        given = {"patch": patch, "cls": cls} | ({} if prompt is None else {"prompt": prompt})
+        if {*given} != {*self._streams}:
+            raise StoreError(
+                f"{self._writer.label} has the arrays {[*self._streams]}; put got {[*given]}."
+            )
+        for name, values in given.items():
+            self._check_shape(name, values, len(cls))
+            self._check_values(name, values)
+        for name, values in given.items():
+            self._streams[name].put(values)
+
+    def _check_shape(self, name: str, values: np.ndarray, n: int) -> None:
+        array = self._streams[name].array
+        if values.shape != (n, *array.row_shape) or values.dtype.name not in ACCEPTED[array.dtype]:
+            expected = ", ".join(map(str, (n, *array.row_shape)))
+            raise StoreError(
+                f"{self._writer.label}: {name} got {values.dtype} {list(values.shape)}; its rows "
+                f"must be {' or '.join(ACCEPTED[array.dtype])} [{expected}] "
+                f"({', '.join(array.dimension_names)})."
+            )
+        if self.rows + n > self.stop - self.start:
+            raise StoreError(
+                f"{self._writer.label}: range {self.k} holds image rows {self.start} to "
+                f"{self.stop - 1}; {self.rows} are put and {n} more do not fit. "
+                "End the batch where the range ends."
+            )
+
+    def _check_values(self, name: str, values: np.ndarray) -> None:
+        dtype = self._writer.layout.dtype
+        bad = first_bad_value(values, dtype)
+        if bad is None:
+            return
+        (i, *token, d), value = bad
+        row = self.start + self.rows + i
+        where = f"{name} {token[0]}" if token else name
+        if np.isnan(value):
+            advice = "The model itself produced it: check the weights, or run it in float32."
+        elif dtype == "float16":
+            advice = "Set `dtype: bfloat16` for this store and run snakemake again."
+        else:
+            advice = "Run the model in float32, or check its weights."
+        raise ActivationOverflow(
+            f"{self._writer.label}: image row {row} (manifest row "
+            f"{self._writer.source_index[row]}), {where}, d_model index {d} is {value:g}; "
+            f"{dtype} is stored up to {LIMITS[dtype]:g}. {advice}"
+        )
+
+    def commit(self) -> None:
+        """Rename the finished shard files into place, then write the part file."""
+        expected = self.stop - self.start
+        if self.rows != expected:
+            raise StoreError(
+                f"{self._writer.label}: range {self.k} (image rows {self.start} to "
+                f"{self.stop - 1}) needs {expected} images and got {self.rows}; it was not written."
+            )
+        for stream in self._streams.values():
+            stream.finish()
+        store = self._writer.path
+        for stale in (store / COMPLETE, part_path(store, self.k)):
+            stale.unlink(missing_ok=True)  # a range that is written again is not finished meanwhile
+        for stream in self._streams.values():
+            publish(stream.shard.path, store / ACTS / stream.array.shard_file(self.k))
+        crc32c = {name: stream.shard.chunk_crc32c for name, stream in self._streams.items()}
+        stats = {name: stream.stats for name, stream in self._streams.items()}
+        write_part(store, self._writer.layout, self.k, self._writer.spec_digest, crc32c, stats)
+
+    def discard(self) -> None:
+        """Close and remove the temporary files; nothing happens to what is committed."""
+        for stream in self._streams.values():
+            stream.shard.close()
+            stream.shard.path.unlink(missing_ok=True)

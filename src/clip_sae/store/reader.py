@@ -1,0 +1,233 @@
+"""Reading activations back: whole images by row, verified, straight from the shard files.
+
+Every SAE, table and figure of the paper that needs residuals starts here (§3-§7).
+"""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+
+from .errors import StoreError, StoreIncomplete
+from .files import COMPLETE, SPEC, canonical_json, digest, read_json
+from .hierarchy import read_hierarchy, read_source_index
+from .layout import StoreLayout
+from .parts import (
+    ArrayStats,
+    as_spans,
+    finished_ranges,
+    merge_stats,
+    part_path,
+    read_part,
+)
+from .shard_file import ShardReader
+
+MAX_OPEN_SHARDS = 64  # file handles per store; a process may read a dozen stores within 1,024
+TOKENS = ("all", "cls", "patch", "prompt")
+
+
+class ActivationStore:
+    """A finished store, read only; safe to use from several threads.
+
+    verify: check the crc32c of each chunk the first time this object reads it. Later reads of the
+        same chunk skip the check, so that only the first epoch pays.
+    allow_partial: open an unfinished store too; reading an unfinished range raises.
+
+    Raises StoreIncomplete without COMPLETE.json (says which ranges are missing), StoreDamaged
+    with file and chunk if anything on disk is not as written.
+    """
+
+    def __init__(self, path: Path, *, verify: bool = True, allow_partial: bool = False) -> None:
+        self.path = Path(path)
+        if not (self.path / SPEC).exists():
+            raise StoreIncomplete(
+                f"{self.path} holds no activation store. {_neighbours(self.path)}"
+            )
+        self.spec: dict = read_json(self.path / SPEC)
+        self._spec_digest = digest(canonical_json(self.spec))
+        complete = (self.path / COMPLETE).exists()
+        if not complete and not allow_partial:
+            raise StoreIncomplete(self._unfinished_message())
+        self.layout, self.attributes = read_hierarchy(self.path)
+        self.source_index = read_source_index(self.path, self.layout.n_images)
+        self._document = read_json(self.path / COMPLETE) if complete else None
+        if complete and self._document["spec_digest"] != self._spec_digest:
+            raise StoreError(
+                f"{self.path / COMPLETE} is of another spec than spec.json beside it. Delete "
+                f"{self.path} and run snakemake again."
+            )
+        self._finished = None if complete else {*self._finished_ranges(self.layout)}
+        self._verified = {
+            name: np.full(array.n_chunks, not verify) for name, array in self.layout.arrays.items()
+        }
+        self._shards: OrderedDict[tuple[str, int], ShardReader] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def n_images(self) -> int:
+        return self.layout.n_images
+
+    @property
+    def n_patches(self) -> int:
+        return self.layout.n_patches
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of an image that an SAE reads: CLS and patches, without learned prompts."""
+        return 1 + self.layout.n_patches
+
+    @property
+    def d_model(self) -> int:
+        return self.layout.d_model
+
+    @property
+    def dtype(self) -> str:
+        """ "float16", "bfloat16" (read as uint16 bits) or "float32"."""
+        return self.layout.dtype
+
+    @property
+    def disk_dtype(self) -> np.dtype:
+        """NumPy dtype of the arrays that `read` returns."""
+        return self.layout.arrays["cls"].disk_dtype
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Content of the inputs that the store was made from."""
+        source = self.attributes if self._document is None else self._document
+        return source.get("fingerprints") or {}
+
+    @property
+    def extra(self) -> dict:
+        """What the maker of the store kept with it; {} if it is unfinished."""
+        return {} if self._document is None else self._document["extra"]
+
+    @property
+    def stats(self) -> dict[str, ArrayStats]:
+        """Sums, mean and largest magnitude per array ("cls", "patch"), of finished ranges."""
+        if self._document is not None:
+            return merge_stats([self._document])
+        done = sorted(self._finished)
+        parts = [read_part(self.path, self.layout, k, self._spec_digest) for k in done]
+        return merge_stats(parts)
+
+    def token_shape(self, tokens: str) -> tuple[int, ...]:
+        """Shape of one image for a choice of tokens: [token, d_model]."""
+        counts = {"all": self.n_tokens, "cls": 1, "patch": self.n_patches}
+        counts["prompt"] = self.layout.n_prompts
+        if not counts.get(tokens):
+            exist = [name for name in TOKENS if counts[name]]
+            raise StoreError(f"{self.path} has no tokens {tokens!r}; choose one of {exist}.")
+        return counts[tokens], self.d_model
+
+    def read(
+        self, start: int, stop: int, tokens: str = "all", out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Images start to stop as [image, token, d_model] in the dtype on disk.
+
+        tokens: "all" (CLS first, then patches row by row), "cls", "patch", or "prompt".
+        out: C-contiguous array of that shape and dtype to fill instead of a new one.
+        `to_float32` gives the values of any dtype.
+        """
+        self._check_rows(start, stop)
+        shape = (stop - start, *self.token_shape(tokens))
+        if out is None:
+            out = np.empty(shape, self.disk_dtype)
+        elif out.shape != shape or out.dtype != self.disk_dtype or not out.flags.c_contiguous:
+            raise StoreError(
+                f"out is {out.dtype} {list(out.shape)}; it must be C-contiguous {self.disk_dtype} "
+                f"{list(shape)}."
+            )
+        if tokens == "all":
+            out[:, 0] = self.read_array("cls", start, stop)
+            size = self.layout.chunk_images  # by chunks: a small buffer stays in the cache
+            for first in range(start - start % size, stop, size):
+                lo, hi = max(first, start), min(first + size, stop)
+                out[lo - start : hi - start, 1:] = self.read_array("patch", lo, hi)
+        else:
+            self.read_array(tokens, start, stop, out)
+        return out
+
+    def read_rows(self, rows: np.ndarray, tokens: str = "all") -> np.ndarray:
+        """Any image rows, in the order given, repeats allowed: [image, token, d_model].
+
+        Each chunk that is touched is read once, between its first and last wanted row.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        out = np.empty((len(rows), *self.token_shape(tokens)), self.disk_dtype)
+        if not len(rows):
+            return out
+        self._check_rows(int(rows.min()), int(rows.max()) + 1)
+        order = np.argsort(rows, kind="stable")
+        chunks = rows[order] // self.layout.chunk_images
+        for group in np.split(order, np.flatnonzero(np.diff(chunks)) + 1):
+            first, last = rows[group[0]], rows[group[-1]]
+            out[group] = self.read(int(first), int(last) + 1, tokens)[rows[group] - first]
+        return out
+
+    def read_array(
+        self, name: str, start: int, stop: int, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Rows of one array as on disk: "cls" [image, d_model], "patch" [image, patch, d_model].
+
+        out: any C-contiguous array of as many elements; `read` checks, this does not.
+        """
+        array = self.layout.arrays[name]
+        if out is None:
+            out = np.empty((stop - start, *array.row_shape), array.disk_dtype)
+        assert out.flags.c_contiguous and out.dtype == array.disk_dtype
+        rows = out.reshape(stop - start, *array.row_shape)
+        size = self.layout.shard_images
+        for k in range(start // size, -(-stop // size) if stop > start else 0):
+            lo, hi = max(start, k * size), min(stop, (k + 1) * size)
+            first_chunk = k * array.chunks_per_shard
+            verified = self._verified[name][first_chunk : first_chunk + array.chunks_per_shard]
+            shard = self._shard(name, k)
+            shard.read(lo - k * size, hi - k * size, rows[lo - start : hi - start], verified)
+        return out
+
+    def _shard(self, name: str, k: int) -> ShardReader:
+        """The open shard file; the least recently used are closed."""
+        if self._finished is not None and k not in self._finished:
+            raise StoreIncomplete(
+                f"{self.path}: range {k} is not written yet; finished ranges: "
+                f"{as_spans(sorted(self._finished))}. Run snakemake again."
+            )
+        with self._lock:
+            shard = self._shards.pop((name, k), None)
+            shard = shard or ShardReader(self.path, self.layout.arrays[name], k)
+            self._shards[name, k] = shard
+            if len(self._shards) > MAX_OPEN_SHARDS:
+                self._shards.popitem(last=False)
+            return shard
+
+    def _check_rows(self, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self.n_images:
+            raise StoreError(
+                f"{self.path}: image rows {start} to {stop - 1} were asked for; it has rows 0 to "
+                f"{self.n_images - 1}."
+            )
+
+    def _finished_ranges(self, layout: StoreLayout) -> list[int]:
+        return finished_ranges(self.path, layout, self._spec_digest)
+
+    def _unfinished_message(self) -> str:
+        if not part_path(self.path, 0).parent.exists():
+            state = "no range is written"
+        else:
+            layout, _ = read_hierarchy(self.path)
+            done = self._finished_ranges(layout)
+            missing = [k for k in range(layout.n_ranges) if k not in {*done}]
+            state = f"{len(done)} of {layout.n_ranges} ranges are written"
+            state += f" (missing: {as_spans(missing)})" if missing else ", the last check is not"
+        return (
+            f"{self.path} is not finished: {state}, and there is no {COMPLETE}. Run snakemake "
+            "again; it continues with the missing ranges."
+        )
+
+
+def _neighbours(path: Path) -> str:
+    """What stores lie beside a path that holds none."""
+    parent = path.parent
+    found = sorted(spec.parent.name for spec in parent.glob(f"*/{SPEC}"))
+    return f"Stores in {parent}: {', '.join(found) if found else 'none'}."

@@ -1,0 +1,217 @@
+"""Making an activation store: opened by one or many processes, filled range by range, completed.
+
+Stores the residuals that the paper's SAEs are trained and evaluated on (§3; Tables 3 and 4).
+"""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from .errors import StoreError, StoreIncomplete, StoreMismatch
+from .files import ACTS, COMPLETE, SPEC, canonical_json, digest, read_json, write_whole
+from .hierarchy import clear_temporary, create_hierarchy, read_hierarchy, read_source_index
+from .layout import StoreLayout
+from .parts import (
+    as_spans,
+    finished_ranges,
+    is_finished,
+    merge_stats,
+    parts_bytes,
+    read_part,
+)
+from .range_writer import RangeWriter
+from .shard_file import ShardReader
+
+STORE_VERSION = 1
+
+
+class StoreWriter:
+    """Creates the store at `path`, or reopens it and checks that it is the same one.
+
+    layout: sizes, dtype and cutting
+    spec: what the values depend on; canonical JSON of it is spec.json and never changes
+    source_index: int64 [image], the manifest row of every store row (the permutation)
+    attributes: provenance for the Zarr group (software, device, ...); not compared
+    fingerprints: content of the inputs (manifest, weights); compared, so that a store that was
+        begun with other inputs is not continued
+    rebuild: if layout, source_index or fingerprints differ, delete the store and begin again.
+        Call it so from one process only, before others write ranges.
+
+    Distinct ranges may be written by separate processes. Killed at any point, a rerun redoes only
+    the unfinished ranges, to the same bytes. Raises StoreMismatch and names what differs.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        layout: StoreLayout,
+        *,
+        spec: dict,
+        source_index: np.ndarray,
+        attributes: dict | None = None,
+        fingerprints: dict[str, str] | None = None,
+        rebuild: bool = False,
+    ) -> None:
+        self.path, self.layout = Path(path), layout
+        self.spec = json.loads(canonical_json(spec))  # as a reader will find it: lists, no tuples
+        self.spec_digest = digest(canonical_json(spec))
+        self.source_index = _checked_source_index(source_index, layout.n_images)
+        self.fingerprints = fingerprints
+        self._open_spec()
+        if (self.path / ACTS).exists() and rebuild and self._difference():
+            self._remove()
+            self._open_spec()
+        if not (self.path / ACTS).exists():
+            self._create(attributes or {})
+        if difference := self._difference():
+            raise StoreMismatch(
+                f"{self.path} was begun with another {difference}. Restore it, or delete that "
+                "folder and run snakemake again."
+            )
+        self.fingerprints = read_hierarchy(self.path)[1].get("fingerprints") or {}
+
+    @property
+    def label(self) -> str:
+        """The store as a message names it: hook and layer, if the spec has them, and the path."""
+        place = [f"{key} {self.spec[key]}" for key in ("layer", "hook") if key in self.spec]
+        return f"{', '.join(place)} in {self.path}" if place else str(self.path)
+
+    def finished(self, k: int) -> bool:
+        """Whether range `k` is on disk: part file of this spec, shard files of the right size."""
+        return is_finished(self.path, self.layout, k, self.spec_digest)
+
+    def unfinished(self) -> list[int]:
+        """The ranges that are still to be written."""
+        done = {*finished_ranges(self.path, self.layout, self.spec_digest)}
+        return [k for k in range(self.layout.n_ranges) if k not in done]
+
+    @contextmanager
+    def range(self, k: int) -> Iterator[RangeWriter]:
+        """Write range `k`: committed when the block ends well, no trace of it when it raises."""
+        writer = RangeWriter(self, k)
+        try:
+            yield writer
+            writer.commit()
+        finally:
+            writer.discard()
+
+    def complete(
+        self, fingerprints: dict[str, str] | None = None, extra: dict | None = None
+    ) -> None:
+        """Check that every range is there and write COMPLETE.json, last of all.
+
+        fingerprints: recorded; must agree with those the store was begun with, if it was.
+        extra: any JSON object to keep with the store.
+        """
+        if missing := self.unfinished():
+            raise StoreIncomplete(
+                f"{self.label}: {self.layout.n_ranges - len(missing)} of {self.layout.n_ranges} "
+                f"ranges are written; missing: {as_spans(missing)}. Run snakemake again."
+            )
+        begun_with = self.fingerprints
+        for name, value in (fingerprints or {}).items():
+            if begun_with.get(name, value) != value:
+                raise StoreMismatch(
+                    f"{self.label} was begun with the {name} {begun_with[name]} and is to be "
+                    f"completed with {value}. Make it again with the inputs of today."
+                )
+        self._check_one_chunk_per_file()
+        ranges = range(self.layout.n_ranges)
+        parts = [read_part(self.path, self.layout, k, self.spec_digest) for k in ranges]
+        stats = merge_stats(parts)
+        document = {
+            "store_version": STORE_VERSION,
+            "spec": self.spec,
+            "spec_digest": self.spec_digest,
+            "fingerprints": begun_with | (fingerprints or {}),
+            "n_images": self.layout.n_images,
+            "n_ranges": self.layout.n_ranges,
+            "nbytes": self.layout.nbytes,
+            "parts_sha256": digest(parts_bytes(self.path, self.layout)),
+            "stats": {name: sums.to_dict() for name, sums in stats.items()},
+            "extra": extra or {},
+        }
+        write_whole(self.path, self.path / COMPLETE, canonical_json(document))
+        clear_temporary(self.path)
+
+    def _check_one_chunk_per_file(self) -> None:
+        """A cheap look at the content of every file; `verify_store` reads all of it."""
+        for array in self.layout.arrays.values():
+            whole = np.empty((array.chunk_images, *array.row_shape), array.disk_dtype)
+            for k in range(self.layout.n_ranges):
+                ShardReader(self.path, array, k).read_chunk(k % array.shard_chunks(k), whole)
+
+    def _open_spec(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        spec_path = self.path / SPEC
+        if not spec_path.exists():
+            write_whole(self.path, spec_path, canonical_json(self.spec))
+        found = read_json(spec_path)
+        if found != self.spec:
+            keys = differing_keys(found, self.spec)
+            raise StoreMismatch(
+                f"{spec_path} differs from this run's spec in {', '.join(keys)}. A store never "
+                "changes its spec: give this run its own folder, or delete that one."
+            )
+
+    def _create(self, attributes: dict) -> None:
+        free = shutil.disk_usage(self.path).free
+        if free < self.layout.nbytes:
+            raise StoreError(
+                f"{self.label} needs {self.layout.nbytes / 1e9:.1f} GB; {free / 1e9:.1f} GB are "
+                "free there. Make room, store fewer layers or images, or move the results root."
+            )
+        ours = {
+            "store_version": STORE_VERSION,
+            "spec_sha256": self.spec_digest,
+            "spec": self.spec,
+            "fingerprints": self.fingerprints,
+        }
+        create_hierarchy(self.path, self.layout, attributes | ours, self.source_index)
+
+    def _difference(self) -> str:
+        """What of the store on disk is not as asked for: one phrase, empty if nothing."""
+        layout, attributes = read_hierarchy(self.path)
+        if layout != self.layout:
+            return f"layout ({layout}; now {self.layout})"
+        begun_with = attributes.get("fingerprints")
+        if None not in (begun_with, self.fingerprints) and begun_with != self.fingerprints:
+            keys = differing_keys(begun_with, self.fingerprints)
+            return f"content of its inputs (fingerprints of {', '.join(keys)})"
+        if not np.array_equal(read_source_index(self.path, layout.n_images), self.source_index):
+            return "list or order of images (source_index)"
+        return ""
+
+    def _remove(self) -> None:
+        """Move the store away, so that it vanishes at once, then delete it."""
+        aside = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.old")
+        os.rename(self.path, aside)
+        shutil.rmtree(aside)
+
+
+def _checked_source_index(source_index: np.ndarray, n_images: int) -> np.ndarray:
+    index = np.asarray(source_index)
+    if index.shape != (n_images,) or index.dtype.kind not in "iu" or (index < 0).any():
+        raise StoreError(
+            f"source_index is {index.dtype} {list(index.shape)}; it must hold the manifest row "
+            f"(an int, 0 or more) of each of the {n_images} images."
+        )
+    return index.astype(np.int64)
+
+
+def differing_keys(one: dict, other: dict, prefix: str = "") -> list[str]:
+    """Dotted keys whose values differ between two JSON objects, each with both values."""
+    keys = []
+    for key in sorted({*one, *other}):
+        a, b = one.get(key, "(absent)"), other.get(key, "(absent)")
+        if isinstance(a, dict) and isinstance(b, dict):
+            keys += differing_keys(a, b, f"{prefix}{key}.")
+        elif a != b:
+            keys.append(f"{prefix}{key} ({a!r} there, {b!r} here)")
+    return keys

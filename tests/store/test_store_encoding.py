@@ -1,0 +1,49 @@
+"""Casts and guards, against NumPy's own."""
+
+import numpy as np
+import pytest
+
+from clip_sae.store.encoding import absmax, encode, first_bad_value, to_float32
+
+ALL_HALVES = np.arange(65536, dtype=np.uint16).view(np.float16)
+FINITE_HALVES = ALL_HALVES[np.isfinite(ALL_HALVES)]
+
+
+@pytest.mark.parametrize("halves", [ALL_HALVES, FINITE_HALVES], ids=["all", "finite"])
+def test_float16_to_float32_is_exact_for_every_value(halves):
+    with np.errstate(invalid="ignore"):
+        expected = halves.astype(np.float32)
+    got = to_float32(halves)
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(np.signbit(got), np.signbit(expected))
+
+
+def test_bfloat16_round_trip_and_rounding():
+    bits = np.arange(65536, dtype=np.uint16)
+    bits = bits[np.isfinite(to_float32(bits))]
+    again = np.empty_like(bits)
+    encode(to_float32(bits), again)
+    np.testing.assert_array_equal(again, bits)
+    x = np.float32([1, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20])  # two ties, one above
+    out = np.empty(4, np.uint16)
+    encode(x, out)
+    np.testing.assert_array_equal(to_float32(out), np.float32([1, 1, 1 + 2**-6, 1 + 2**-7]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_absmax_and_first_bad_value(dtype):
+    x = np.linspace(-3, 2, 24, dtype=dtype).reshape(2, 3, 4)
+    assert absmax(x) == 3
+    assert first_bad_value(x, "float16") is None
+    for bad in (61000, -61000, np.inf, np.nan):
+        y = x.copy()
+        y[1, 2, 3] = y[1, 2, 1] = bad
+        index, value = first_bad_value(y, "float16")
+        assert index == (1, 2, 1)
+        np.testing.assert_equal(value, float(y.dtype.type(bad)))
+
+
+def test_empty_arrays_are_fine():
+    assert first_bad_value(np.empty((0, 3), np.float32), "float16") is None
+    assert to_float32(np.empty((0, 3), np.float16)).shape == (0, 3)

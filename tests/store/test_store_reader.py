@@ -1,0 +1,139 @@
+"""Reading: every slice against the arrays that were written; nothing unfinished is ever served."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store_samples import LAYOUT, open_writer, values_of, write_ranges, write_store
+
+from clip_sae.store import ActivationStore, StoreDamaged, StoreError, StoreIncomplete, StoreLayout
+from clip_sae.store import reader as reader_module
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("reading") / "store")
+
+
+def expected(made, tokens):
+    return {"all": made.tokens, "cls": made.tokens[:, :1], "patch": made.tokens[:, 1:]}[tokens]
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("tokens", ["all", "cls", "patch"])
+def test_every_slice(made, tokens, verify):
+    full = expected(made, tokens).astype(np.float16)
+    store = ActivationStore(made.path, verify=verify)
+    for start in range(0, 22):
+        for stop in range(start, 22):
+            np.testing.assert_array_equal(store.read(start, stop, tokens), full[start:stop])
+
+
+@settings(deadline=None, max_examples=25)
+@given(rows=st.lists(st.integers(0, 20), max_size=30), tokens=st.sampled_from(["all", "patch"]))
+def test_any_rows_in_any_order(made, rows, tokens):
+    store = ActivationStore(made.path)
+    full = expected(made, tokens)
+    got = store.read_rows(np.array(rows, dtype=int), tokens)
+    np.testing.assert_array_equal(got, full[np.array(rows, dtype=int)])
+
+
+def test_facts_of_the_store(made):
+    store = ActivationStore(made.path)
+    assert (store.n_images, store.n_patches, store.n_tokens, store.d_model) == (21, 3, 4, 4)
+    assert store.dtype == "float16" and store.disk_dtype == np.float16
+    assert store.fingerprints == {"manifest": "abc"} and store.extra == {"images_per_second": 1}
+    assert store.spec["layer"] == 5
+    np.testing.assert_array_equal(store.source_index, np.arange(21)[::-1])
+
+
+def test_out_is_filled_and_checked(made):
+    store = ActivationStore(made.path)
+    out = np.empty((3, 4, 4), np.float16)
+    assert store.read(2, 5, out=out) is out
+    np.testing.assert_array_equal(out, made.tokens[2:5])
+    with pytest.raises(StoreError, match=r"out is float32 .*C-contiguous float16 \[3, 4, 4\]"):
+        store.read(2, 5, out=out.astype(np.float32))
+
+
+def test_prompt_tokens_are_read_apart(tmp_path):
+    layout = StoreLayout(9, 3, 4, chunk_images=2, chunks_per_shard=2, n_prompts=2)
+    made = write_store(tmp_path / "store", layout)
+    store = ActivationStore(made.path)
+    np.testing.assert_array_equal(store.read(1, 8, "prompt"), made.arrays["prompt"][1:8])
+    assert store.n_tokens == 4 and store.read(0, 9).shape == (9, 4, 4)
+
+
+def test_few_files_are_open_at_a_time(made, monkeypatch):
+    monkeypatch.setattr(reader_module, "MAX_OPEN_SHARDS", 1)
+    store = ActivationStore(made.path)
+    for _ in range(3):
+        np.testing.assert_array_equal(store.read(0, 21), made.tokens)
+    assert len(store._shards) == 1
+
+
+def test_messages_for_wrong_requests(made):
+    store = ActivationStore(made.path)
+    with pytest.raises(StoreError, match="image rows 5 to 21 were asked for; it has rows 0 to 20"):
+        store.read(5, 22)
+    with pytest.raises(StoreError, match="image rows -1 to 3"):
+        store.read_rows(np.array([3, -1]))
+    with pytest.raises(StoreError, match=r"no tokens 'prompt'; choose one of \['all', 'cls', 'pat"):
+        store.read(0, 1, "prompt")
+    with pytest.raises(StoreIncomplete, match=r"holds no activation store. Stores in .*: store\."):
+        ActivationStore(made.path.parent / "stor")
+
+
+def test_an_unfinished_store_is_not_served(tmp_path):
+    path = tmp_path / "store"
+    writer = open_writer(path)
+    with pytest.raises(StoreIncomplete, match="not finished: no range is written"):
+        ActivationStore(path)
+    arrays = values_of(LAYOUT)
+    write_ranges(writer, arrays, [0, 2])
+    with pytest.raises(StoreIncomplete, match=r"2 of 3 ranges are written \(missing: 1\).*again"):
+        ActivationStore(path)
+    store = ActivationStore(path, allow_partial=True)
+    np.testing.assert_array_equal(store.read(0, 8, "patch"), arrays["patch"][:8])
+    assert store.stats["cls"].count == 8 + 5
+    with pytest.raises(StoreIncomplete, match="range 1 is not written yet; .*ranges: 0, 2"):
+        store.read(6, 9)
+
+
+def test_missing_short_or_flipped_files_are_never_served(tmp_path):
+    def shard(made):
+        return made.path / "acts.zarr" / "patch" / "c" / "1" / "0" / "0"
+
+    def flip(file, position):
+        data = bytearray(file.read_bytes())
+        data[position] ^= 1
+        file.write_bytes(data)
+
+    damages = {
+        "is missing": lambda f: f.unlink(),
+        "has 0 bytes instead of 276": lambda f: f.write_bytes(b""),
+        "has 275 bytes": lambda f: f.write_bytes(f.read_bytes()[:-1]),
+        "damaged chunk index": lambda f: flip(f, -9),
+        r"chunk 2 of range 1 \(image rows 12 to 13\) does not match": lambda f: flip(f, 110),
+    }
+    for i, (message, damage) in enumerate(damages.items()):
+        made = write_store(tmp_path / f"store{i}")
+        damage(shard(made))
+        store = ActivationStore(made.path)
+        np.testing.assert_array_equal(store.read(0, 8), made.tokens[:8])  # range 0 is whole
+        with pytest.raises(StoreDamaged, match=f"patch/c/1/0/0.*{message}.*verify --repair"):
+            store.read(8, 16)
+
+
+def test_a_chunk_is_checked_once_and_never_with_verify_off(tmp_path):
+    made = write_store(tmp_path / "store")
+    store = ActivationStore(made.path)
+    store.read(0, 21)
+    shard = made.path / "acts.zarr" / "cls" / "c" / "0" / "0"
+    data = bytearray(shard.read_bytes())
+    data[0] ^= 1
+    shard.write_bytes(data)
+    store.read(0, 2)
+    ActivationStore(made.path, verify=False).read(0, 2)
+    with pytest.raises(StoreDamaged):
+        ActivationStore(made.path).read(0, 1)

@@ -1,0 +1,121 @@
+"""Damage is found down to the chunk, and a repair redoes just the damaged ranges."""
+
+import shutil
+
+import numpy as np
+import pytest
+from store_samples import open_writer, tree, write_ranges, write_store
+
+from clip_sae.store import StoreError, StoreIncomplete, StoreMismatch, verify_store
+from clip_sae.store.reader import ActivationStore
+
+
+def shard(made, array, k):
+    return made.path / "acts.zarr" / made.layout.arrays[array].shard_file(k)
+
+
+def flip(file, position):
+    data = bytearray(file.read_bytes())
+    data[position] ^= 0x10
+    file.write_bytes(data)
+
+
+def test_a_whole_store_is_ok(made):
+    report = verify_store(made.path)
+    assert report.ok and report.complete and not report.unfinished
+    chunks = {
+        name: array.n_chunks * array.chunk_bytes for name, array in made.layout.arrays.items()
+    }
+    assert report.bytes_read == sum(chunks.values())
+    assert verify_store(made.path, full=False).bytes_read == 0
+    assert "3 ranges (complete)" in str(report)
+
+
+def test_every_damage_is_named_and_repaired(made):
+    before = tree(made.path)
+    flip(shard(made, "patch", 1), 60)  # chunk 1
+    flip(shard(made, "cls", 1), -1)  # the crc32c of the index
+    shard(made, "cls", 2).unlink()
+    fast = verify_store(made.path, full=False)
+    assert [d.file for d in fast.damages] == [shard(made, "cls", 1), shard(made, "cls", 2)]
+    report = verify_store(made.path, repair=True)
+    assert [(d.range, d.chunk, d.images, d.problem) for d in report.damages] == [
+        (1, 1, "image rows 10 to 11", "does not match its checksum (crc32c)"),
+        (1, None, "image rows 8 to 15", "has a damaged chunk index"),
+        (2, None, "image rows 16 to 20", "is missing"),
+    ]
+    assert report.repaired == [1, 2]
+    assert "patch/c/1/0/0 (range 1, chunk 1, image rows 10 to 11)" in str(report)
+    with pytest.raises(StoreIncomplete, match=r"1 of 3 ranges are written \(missing: 1-2\)"):
+        ActivationStore(made.path)
+    writer = open_writer(made.path)
+    assert writer.unfinished() == [1, 2]
+    write_ranges(writer, made.arrays, writer.unfinished())
+    writer.complete({"manifest": "abc"}, {"images_per_second": 1})
+    assert tree(made.path) == before
+    assert verify_store(made.path).ok
+
+
+def test_a_chunk_of_another_range_is_found(made):
+    shutil.copy(shard(made, "patch", 0), shard(made, "patch", 1))
+    assert verify_store(made.path, full=False).ok  # sizes and index agree
+    problems = {d.problem for d in verify_store(made.path).damages}
+    assert problems == {"is whole, but not the chunk that the part file records"}
+
+
+def test_a_changed_part_file_is_found(made):
+    part = made.path / "parts" / "00002.json"
+    part.write_text(part.read_text().replace('"part":2', '"part":1'))
+    report = verify_store(made.path, repair=True)
+    assert "part is 1 instead of 2" in str(report) and report.repaired == [2]
+    assert not part.exists()
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "patch/zarr.json", "source_index/c/0"])
+def test_damaged_metadata_is_named(made, name):
+    file = made.path / "acts.zarr" / name
+    file.write_bytes(file.read_bytes()[:40])
+    report = verify_store(made.path, repair=True)
+    assert not report.ok and report.repaired == []
+    assert name in str(report) and "Delete the store" in str(report)
+    with pytest.raises(ValueError, match=name):
+        ActivationStore(made.path)
+
+
+def test_an_unfinished_store_is_ok_but_not_complete(tmp_path):
+    reference = write_store(tmp_path / "reference")
+    write_ranges(open_writer(tmp_path / "store"), reference.arrays, [1])
+    report = verify_store(tmp_path / "store")
+    assert report.ok and not report.complete and report.unfinished == [0, 2]
+
+
+def test_complete_of_other_parts_is_found(made):
+    complete = made.path / "COMPLETE.json"
+    complete.write_text(complete.read_text().replace('"parts_sha256":"', '"parts_sha256":"0'))
+    report = verify_store(made.path, repair=True)
+    assert "does not match the part files" in str(report) and not complete.exists()
+    assert open_writer(made.path).unfinished() == []
+
+
+def test_a_spec_changed_by_hand_is_found(made):
+    spec = made.path / "spec.json"
+    spec.write_text(spec.read_text().replace('"layer":5', '"layer":6'))
+    assert "spec.json does not match" in str(verify_store(made.path))
+    with pytest.raises(ValueError, match="of another spec than spec.json"):
+        ActivationStore(made.path)
+    with pytest.raises(StoreMismatch, match=r"layer \(6 there, 5 here\)"):
+        open_writer(made.path)
+
+
+def test_no_store_there(tmp_path):
+    with pytest.raises(StoreError, match="holds no activation store: there is no spec.json"):
+        verify_store(tmp_path)
+
+
+def test_values_survive_a_repair_run(made):
+    flip(shard(made, "patch", 0), 3)
+    verify_store(made.path, repair=True)
+    writer = open_writer(made.path)
+    write_ranges(writer, made.arrays, writer.unfinished())
+    writer.complete({})
+    np.testing.assert_array_equal(ActivationStore(made.path).read(0, 21), made.tokens)
