@@ -1,0 +1,142 @@
+"""The sparse autoencoder: input norm, encoder, activation, unit-norm decoder.
+
+Steering paper Eq. 3, x = Σ_j f_j(x) n_j + b + ε(x); n_j is row j of `W_dec`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from clip_sae.sae.activations import make_activation
+from clip_sae.sae.files import load_folder, save_folder
+
+NORM_EPS = 1e-5  # outside the root, as in SAELens and the paper's code
+
+
+class EncodeOutput(NamedTuple):
+    """`latents`, `pre_acts` [..., latent]; `mean`, `std` [..., 1] of the token over d_model."""
+
+    latents: torch.Tensor
+    pre_acts: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+
+
+class SaeOutput(NamedTuple):
+    """`x_hat` [..., d_model] in the units of x; `latents` [..., latent]."""
+
+    x_hat: torch.Tensor
+    latents: torch.Tensor
+
+
+def token_statistics(x: torch.Tensor, input_norm: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and unbiased std of each token over d_model, [..., 1]; 0 and 1 without norm."""
+    if input_norm == "layer_norm":
+        std, mean = torch.std_mean(x, dim=-1, keepdim=True)
+        return mean, std
+    shape = (*x.shape[:-1], 1)
+    return x.new_zeros(shape), x.new_ones(shape)
+
+
+def normalise_tokens(
+    x: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, input_norm: str
+) -> torch.Tensor:
+    """Return z = (x - mean) / (std + 1e-5) [..., d_model], or x itself without norm."""
+    return (x - mean) / (std + NORM_EPS) if input_norm == "layer_norm" else x
+
+
+class Sae(nn.Module):
+    """A trained or fresh SAE on tokens of width `d_model`.
+
+    `W_enc` [d_model, latent], `b_enc` [latent], `W_dec` [latent, d_model], `b_dec` [d_model].
+    `architecture`: "vanilla" or "topk" (with `k`); `input_norm`: "none" or "layer_norm". Weights
+    start at zero: clip_sae.training fills them, `Sae.load` reads them.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        d_sae: int,
+        architecture: str,
+        *,
+        k: int | None = None,
+        input_norm: str = "none",
+    ) -> None:
+        super().__init__()
+        if input_norm not in ("none", "layer_norm"):
+            raise ValueError(f"unknown input_norm {input_norm!r}; known: none, layer_norm.")
+        self.activation = make_activation(architecture, k, d_sae)
+        self.d_model, self.d_sae, self.k = d_model, d_sae, k
+        self.architecture, self.input_norm = architecture, input_norm
+        self.metadata: dict = {}
+        self.W_enc = nn.Parameter(torch.zeros(d_model, d_sae), requires_grad=False)
+        self.b_enc = nn.Parameter(torch.zeros(d_sae), requires_grad=False)
+        self.W_dec = nn.Parameter(torch.zeros(d_sae, d_model), requires_grad=False)
+        self.b_dec = nn.Parameter(torch.zeros(d_model), requires_grad=False)
+
+    def encode(self, x: torch.Tensor) -> EncodeOutput:
+        """Return latents of tokens x [..., d_model] and what `decode` needs to undo the norm."""
+        self._check_width(x)
+        mean, std = token_statistics(x, self.input_norm)
+        z = normalise_tokens(x, mean, std, self.input_norm)
+        pre_acts = (z - self.b_dec) @ self.W_enc + self.b_enc  # [... d_sae]
+        return EncodeOutput(self.activation(pre_acts), pre_acts, mean, std)
+
+    def decode(self, latents: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+        """Return x_hat [..., d_model] = (latents W_dec + b_dec) std + mean; keeps no state."""
+        z_hat = latents @ self.W_dec + self.b_dec
+        return z_hat * std + mean if self.input_norm == "layer_norm" else z_hat
+
+    def forward(self, x: torch.Tensor) -> SaeOutput:
+        """Return the reconstruction and the latents of tokens x [..., d_model]."""
+        code = self.encode(x)
+        return SaeOutput(self.decode(code.latents, code.mean, code.std), code.latents)
+
+    def token_scale(self, x: torch.Tensor) -> torch.Tensor:
+        """Return σ(x) [..., 1]: moving f_j by 1 moves x_hat by σ(x) n_j (Eq. 4)."""
+        return token_statistics(x, self.input_norm)[1]
+
+    def save(self, folder: str | Path, metadata: dict) -> None:
+        """Write a SAELens folder; `metadata` goes under `metadata.clip_sae` of cfg.json.
+
+        cfg.json is written last and whole, so its presence means that the weights are there.
+        """
+        save_folder(
+            Path(folder),
+            {name: value.detach() for name, value in self.named_parameters()},
+            architecture=self.activation.saelens_name,
+            input_norm=self.input_norm,
+            extra=self.activation.config(),
+            metadata=metadata,
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Sae:
+        """Read a SAELens folder written by `save` or by SAELens (standard and topk SAEs).
+
+        Raises FileNotFoundError or SaeFileError naming the file, the key and what was expected.
+        `metadata` of the result is cfg.json's `metadata.clip_sae`, {} for a foreign folder.
+        """
+        loaded = load_folder(Path(folder))
+        sae = cls(
+            loaded.d_model,
+            loaded.d_sae,
+            loaded.architecture,
+            k=loaded.k,
+            input_norm=loaded.input_norm,
+        )
+        sae.load_state_dict(loaded.tensors, assign=True)
+        sae.requires_grad_(False)
+        sae.metadata = loaded.metadata
+        return sae.to(device)
+
+    def _check_width(self, x: torch.Tensor) -> None:
+        if x.shape[-1] != self.d_model:
+            raise ValueError(
+                f"this SAE reads tokens of width {self.d_model}, got {x.shape[-1]} in a tensor "
+                f"of shape {tuple(x.shape)}. Use the activations of the layer it was trained on."
+            )

@@ -1,0 +1,184 @@
+"""One pass over a stream of tokens that trains any number of SAEs, resumable at checkpoints.
+
+Steering paper §3 (SAEs of one layer share their tokens). Every batch is read and normed once and
+taken by each SAE in turn; an SAE's weights do not depend on its companions, to the bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from clip_sae.recipes import PASS_KEYS
+from clip_sae.training.checkpoint import (
+    TrainTarget,
+    clear_unfinished,
+    finish,
+    is_finished,
+    load_checkpoint,
+    save_checkpoint,
+)
+from clip_sae.training.encoders import Workspace
+from clip_sae.training.learner import Learner
+from clip_sae.training.progress import Progress
+from clip_sae.training.source import (
+    StartingPoints,
+    TokenSource,
+    TrainingError,
+    batches,
+    to_device,
+)
+from clip_sae.training.targets import BatchTargets
+from clip_sae.training.weights import initial_weights
+
+CURVE_ROWS = 200  # a curve has about this many rows
+
+
+@dataclass
+class Job:
+    """One unfinished target with its learner and its curve so far."""
+
+    target: TrainTarget
+    learner: Learner
+    curve: list[dict]
+    key: str
+
+
+def train_saes(
+    targets: list[TrainTarget],
+    stream: TokenSource,
+    *,
+    d_model: int,
+    device: str = "auto",
+    threads: int | None = None,
+    checkpoint_every_steps: int = 500,
+    progress: bool = True,
+    log: Callable[[str], None] = print,
+) -> None:
+    """Train every target that is not finished, in one pass over `stream`.
+
+    `stream` yields float32 [token, d_model] batches. `device`: "auto", "cpu", "cuda", …;
+    `threads`: torch's threads on the CPU, None leaves them. Killed at any moment and called again,
+    it continues from the last checkpoints and ends at the same bits. Raises TrainingError when
+    targets cannot share a pass, tokens have another width, or a loss is no longer finite.
+    """
+    steps = _check_one_pass(targets, stream)
+    open_targets = [target for target in targets if not is_finished(target, d_model)]
+    for target in targets:
+        if target not in open_targets:
+            log(f"{target.variant}: already trained, {target.folder}")
+    if not open_targets:
+        return
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    with _thread_limit(threads), torch.no_grad():
+        jobs = _open_jobs(open_targets, stream, steps, d_model, torch.device(device), log)
+        _run(jobs, stream, steps, d_model, checkpoint_every_steps, Progress(steps, progress, log))
+        for job in jobs:
+            finish(job.target, job.learner, job.curve, d_model)
+
+
+def _run(
+    jobs: list[Job],
+    stream: TokenSource,
+    steps: int,
+    d_model: int,
+    checkpoint_every_steps: int,
+    progress: Progress,
+) -> None:
+    device = jobs[0].learner.weights.b_dec.device
+    start = min(job.learner.steps_done for job in jobs)
+    curve_every = max(1, steps // CURVE_ROWS)
+    with progress:
+        for step, batch in batches(stream, start, steps):
+            tokens = BatchTargets(to_device(batch, d_model, device))
+            measure = step % curve_every == 0 or step + 1 == steps
+            # A job resumed from a later checkpoint waits until the stream has caught up.
+            current = [job for job in jobs if job.learner.steps_done == step]
+            for job in current:
+                _step(job, tokens, measure=measure)
+            progress.advance(step + 1, len(batch), [job.curve for job in current])
+            if (step + 1) % checkpoint_every_steps == 0 and step + 1 < steps:
+                for job in current:
+                    save_checkpoint(job.target, job.learner, job.curve, job.key)
+    for job in jobs:
+        if job.learner.steps_done < steps:
+            raise TrainingError(
+                f"the stream ended after {job.learner.steps_done} of {steps} batches; its "
+                f"n_batches is {stream.n_batches}. Check the store with `clip_sae verify`."
+            )
+
+
+def _step(job: Job, tokens: BatchTargets, *, measure: bool) -> None:
+    row = job.learner.step(tokens, measure=measure)
+    if row is None:
+        return
+    if not math.isfinite(row["loss"]):
+        raise TrainingError(
+            f"{job.target.variant}: the loss is {row['loss']} at step {row['step']} "
+            f"(lr {job.target.recipe.lr:g}, {job.target.folder}). Lower lr, or raise "
+            f"warmup_steps, and run again; if it happens at step 1, the tokens are not finite: "
+            f"verify the store."
+        )
+    job.curve.append(row)
+
+
+def _open_jobs(
+    targets: list[TrainTarget],
+    stream: TokenSource,
+    steps: int,
+    d_model: int,
+    device: torch.device,
+    log: Callable[[str], None],
+) -> list[Job]:
+    """Return a learner per target: resumed where a checkpoint fits, else from the start."""
+    workspace = Workspace()
+    starts = StartingPoints(stream, d_model, device)
+    jobs = []
+    for target in targets:
+        recipe = target.recipe
+        recipe.check_width(target.variant, d_model)
+        clear_unfinished(target)
+        key = f"{target.digest(d_model)}/{steps}"
+        found = load_checkpoint(target, key)
+        b_dec = torch.zeros(d_model, device=device) if found else starts.b_dec(recipe)
+        weights = initial_weights(d_model, recipe.d_sae(d_model), b_dec, recipe.seed)
+        job = Job(target, Learner(recipe, weights, steps, workspace), [], key)
+        if found:
+            state, job.curve = found
+            job.learner.restore(state)
+            log(f"{target.variant}: resuming at step {job.learner.steps_done} of {steps}")
+        jobs.append(job)
+    return jobs
+
+
+def _check_one_pass(targets: list[TrainTarget], stream: TokenSource) -> int:
+    """Return the number of steps, the same for all targets."""
+    if not targets:
+        raise TrainingError("no SAE to train: the list of targets is empty.")
+    for key in PASS_KEYS:
+        values = sorted({str(getattr(target.recipe, key)) for target in targets})
+        if len(values) > 1:
+            raise TrainingError(
+                f"SAEs of one pass share {key}, got {', '.join(values)}. Train them separately."
+            )
+    folders = [Path(target.folder) for target in targets]
+    if len(set(folders)) < len(folders):
+        raise TrainingError(f"two targets share a folder: {sorted(map(str, folders))}.")
+    return targets[0].recipe.total_steps(stream.n_batches)
+
+
+@contextlib.contextmanager
+def _thread_limit(threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

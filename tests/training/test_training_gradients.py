@@ -1,0 +1,178 @@
+"""Hand-written gradients against autograd on dense formulas, in float64."""
+
+import pytest
+import torch
+
+from clip_sae.recipes import SaeRecipe
+from clip_sae.training import codes, encoders
+from clip_sae.training.encoders import Workspace
+from clip_sae.training.learner import Learner
+from clip_sae.training.targets import BatchTargets
+from clip_sae.training.weights import Weights
+
+D_MODEL, D_SAE, N_TOKENS = 6, 18, 23
+DEAD = torch.tensor([1, 4, 5, 11, 16])
+VANILLA = {"architecture": "vanilla", "l1_coefficient": 0.3}
+TOPK = {"architecture": "topk", "k": 4}
+RECIPES = {
+    "vanilla": VANILLA,
+    "vanilla_ghost": {**VANILLA, "ghost_grads": True},
+    "vanilla_prisma": {**VANILLA, "form": "prisma_compat"},
+    "vanilla_without_l1": {**VANILLA, "l1_coefficient": 0.0},
+    "topk": TOPK,
+    "topk_few_dead": {**TOPK, "aux_k": 9},
+    "topk_many_dead": {**TOPK, "aux_k": 2, "aux_k_coefficient": 0.5},
+    "topk_prisma": {**TOPK, "form": "prisma_compat"},
+}
+
+
+def make_recipe(block, input_norm="layer_norm") -> SaeRecipe:
+    block = {"expansion_factor": 3, "input_norm": input_norm, **block}
+    return SaeRecipe.from_config("demo", block)[0][1]
+
+
+def random_weights(seed=0) -> Weights:
+    draw = torch.Generator().manual_seed(seed)
+    W_dec = torch.randn(D_SAE, D_MODEL, generator=draw, dtype=torch.float64)
+    W_dec /= W_dec.norm(dim=1, keepdim=True)
+    return Weights(
+        W_dec + 0.1 * torch.randn(W_dec.shape, generator=draw, dtype=torch.float64),
+        0.1 * torch.randn(D_SAE, generator=draw, dtype=torch.float64),
+        W_dec,
+        0.1 * torch.randn(D_MODEL, generator=draw, dtype=torch.float64),
+    )
+
+
+def random_tokens(seed=1):
+    draw = torch.Generator().manual_seed(seed)
+    return 1.5 + 3 * torch.randn(N_TOKENS, D_MODEL, generator=draw, dtype=torch.float64)
+
+
+def hand_gradients(recipe, weights, x, dead):
+    learner = Learner(recipe, weights, 10, Workspace())
+    with torch.no_grad():
+        losses = learner.backward(BatchTargets(x).get(recipe.input_norm, recipe.form), dead)
+    return losses, learner.grads.tensors()
+
+
+def autograd_losses(recipe: SaeRecipe, w: dict, x, dead):
+    """The formulas of equations.md, dense, as one would write them in a paper."""
+    mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True)
+    z = (x - mean) / (std + 1e-5)
+    if recipe.input_norm == "none":
+        mean, std, z = torch.zeros_like(mean), torch.ones_like(std), x
+    pre = (z - w["b_dec"]) @ w["W_enc_rows"].T + w["b_enc"]
+    latents = pre.relu()
+    if recipe.architecture == "topk":
+        kth = pre.topk(recipe.k, dim=1).values[:, -1:]
+        latents = latents * (pre >= kth)
+    z_hat = latents @ w["W_dec"] + w["b_dec"]
+    sparsity = (recipe.l1_coefficient or 0) * latents.sum(1).mean()
+    if recipe.form == "standard":
+        error, loss = z - z_hat, (z - z_hat).square().sum(1).mean()
+    else:
+        error = x - (z_hat * std + mean)
+        loss = (error.square() / (x - x.mean(0)).norm(dim=1, keepdim=True)).mean()
+    aux = auxiliary(recipe, w, pre, error.detach(), loss.detach(), dead)
+    return loss, sparsity, aux
+
+
+def auxiliary(recipe, w, pre, error, loss, dead):
+    dead_pre, dead_rows = pre[:, dead], w["W_dec"][dead]
+    k_aux = recipe.aux_latents(D_MODEL)
+    if k_aux:
+        kth = dead_pre.topk(min(k_aux, len(dead)), dim=1).values[:, -1:]
+        miss = (dead_pre.relu() * (dead_pre >= kth)) @ dead_rows - error
+        return recipe.aux_k_coefficient * miss.square().sum(1).mean()
+    if not recipe.ghost_grads:
+        return torch.zeros((), dtype=torch.float64)
+    ghost = dead_pre.exp() @ dead_rows
+    factor = error.norm(dim=1, keepdim=True) / (1e-6 + 2 * ghost.norm(dim=1, keepdim=True))
+    squares = (ghost * factor.detach() - error).square()
+    if recipe.form == "standard":
+        mean_square = squares.sum(1).mean()
+        return mean_square * (loss / mean_square).detach()
+    squares = squares / (error - error.mean(0)).norm(dim=1, keepdim=True)
+    return ((loss / (squares + 1e-6)).detach() * squares).mean()
+
+
+@pytest.fixture(params=["dense", "sparse", "sparse_without_mkl"])
+def route(request, monkeypatch):
+    """Which products a vanilla SAE takes; several blocks of tokens in each."""
+    monkeypatch.setattr(encoders, "BLOCK_TOKENS", 7)
+    monkeypatch.setattr(encoders, "SPARSE_BELOW", 0.0 if request.param == "dense" else 2.0)
+    if request.param == "sparse_without_mkl":
+        monkeypatch.setattr(codes.torch.backends.mkl, "is_available", lambda: False)
+    return request.param
+
+
+@pytest.mark.parametrize("input_norm", ["layer_norm", "none"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_gradients_equal_autograd(name, input_norm, route):
+    recipe = make_recipe(RECIPES[name], input_norm)
+    weights, x = random_weights(), random_tokens()
+    losses, found = hand_gradients(recipe, weights, x, DEAD)
+    w = {key: t.detach().clone().requires_grad_() for key, t in weights.tensors().items()}
+    loss, sparsity, aux = autograd_losses(recipe, w, x, DEAD)
+    (loss + sparsity + aux).backward()
+    for key, tensor in w.items():
+        torch.testing.assert_close(found[key], tensor.grad, rtol=1e-9, atol=1e-11, msg=key)
+    target = BatchTargets(x).get(recipe.input_norm, recipe.form)
+    figures = losses.figures(target, recipe.l1_coefficient or 0.0)
+    assert figures["reconstruction_loss"] == pytest.approx(loss.item(), rel=1e-12)
+    assert figures["sparsity_loss"] == pytest.approx(sparsity.item(), rel=1e-12)
+    assert figures["aux_loss"] == pytest.approx(aux.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["vanilla_ghost", "vanilla_prisma", "topk", "topk_prisma"])
+def test_auxiliary_losses_move_the_dead_rows_and_no_others(name):
+    recipe = make_recipe({**RECIPES[name], **({"aux_k": 9} if name == "topk" else {})})
+    weights, x = random_weights(), random_tokens()
+    _, with_aux = hand_gradients(recipe, weights, x, DEAD)
+    _, without = hand_gradients(recipe, weights, x, DEAD[:0])
+    for key in ("W_enc_rows", "b_enc", "W_dec"):
+        change = (with_aux[key] - without[key]).view(D_SAE, -1).abs().sum(dim=1)
+        moved = torch.nonzero(change > 0).view(-1)
+        assert moved.tolist() == DEAD.tolist(), key
+
+
+def test_aux_k_takes_the_strongest_dead_latents_only():
+    recipe = make_recipe({**TOPK, "aux_k": 1})
+    weights, x = random_weights(), random_tokens()
+    weights.b_enc[DEAD[2]] += 50
+    _, with_aux = hand_gradients(recipe, weights, x, DEAD)
+    _, without = hand_gradients(recipe, weights, x, DEAD[:0])
+    change = (with_aux["W_dec"] - without["W_dec"]).abs().sum(dim=1)
+    assert torch.nonzero(change > 0).view(-1).tolist() == [int(DEAD[2])]
+
+
+def test_ghost_grads_survive_a_latent_about_to_fire():
+    recipe = make_recipe(RECIPES["vanilla_ghost"])
+    weights = random_weights()
+    weights.b_enc[DEAD] = 500.0
+    losses, grads = hand_gradients(recipe, weights, random_tokens(), DEAD)
+    assert torch.isfinite(losses.aux) and all(g.isfinite().all() for g in grads.values())
+
+
+def test_dense_and_sparse_routes_agree_in_float32(monkeypatch):
+    recipe = make_recipe(VANILLA)
+    weights = Weights(**{k: t.float() for k, t in random_weights().tensors().items()})
+    found = []
+    for threshold in (0.0, 2.0):
+        monkeypatch.setattr(encoders, "SPARSE_BELOW", threshold)
+        losses, grads = hand_gradients(recipe, weights, random_tokens().float(), DEAD)
+        found.append((losses, {k: g.clone() for k, g in grads.items()}))
+    (dense, dense_grads), (sparse, sparse_grads) = found
+    assert dense.n_active == sparse.n_active
+    torch.testing.assert_close(dense.sums, sparse.sums)
+    torch.testing.assert_close(dense_grads, sparse_grads)
+
+
+def test_wide_dictionaries_sort_by_comparison():
+    """Above 2^16 latents the 16-bit sort is not used."""
+    wide = 2**16 + 8
+    columns = torch.tensor([3, wide - 1, 3, 70])
+    code = codes.SparseCodes(torch.tensor([0, 2, 4]), columns, torch.ones(4), wide)
+    order, token, start = code._by_latent()
+    assert columns[order].tolist() == [3, 3, 70, wide - 1]
+    assert token.tolist() == [0, 1, 1, 0] and start[4] == 2 and start[-1] == 4
