@@ -37,12 +37,11 @@ rule extended:
 rule list_artefacts:
     output:
         f"{RESULTS}/artefacts.json",
-    params:
-        spec=job_spec(artefacts=sorted(artefact.path for artefact in ARTEFACTS)),
     log:
         f"{LOGS}/list_artefacts.log",
     conda:
         "envs/clip_sae.yaml"
+    params:
+        spec=job_spec(artefacts=sorted(artefact.path for artefact in ARTEFACTS)),
     script:
         "workflow/scripts/list_artefacts.py"
-

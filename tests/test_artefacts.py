@@ -96,7 +96,11 @@ def test_orphans_are_what_no_config_needs(tmp_path):
     csv.write_text("x")
     (results / "table3.csv").write_text("final targets are never orphans")
     orphans = find_orphans(results, needed)
-    assert [(o.path.name, o.size) for o in orphans] == [("gone-2", 2000), ("gone-3", 30), ("a-1.csv", 1)]
+    assert [(o.path.name, o.size) for o in orphans] == [
+        ("gone-2", 2000),
+        ("gone-3", 30),
+        ("a-1.csv", 1),
+    ]
     for orphan in orphans:
         orphan.remove()
     assert find_orphans(results, needed) == []

@@ -38,7 +38,7 @@ def test_what_json_cannot_hold_is_refused():
 
 @pytest.fixture
 def package(tmp_path):
-    """src/p/{__init__,a,b,c}.py: a imports b by name, b imports c relatively, d is imported by none."""
+    """A package: a imports b by name, b imports c relatively, d is imported by none."""
     folder = tmp_path / "src" / "p"
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text("")

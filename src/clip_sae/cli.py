@@ -1,8 +1,8 @@
 """`python -m clip_sae <verb>`: what is done to results by hand, beside the workflow.
 
-  verify    check stores against their checksums; --repair lets the next run redo what is damaged
-  gc        list (and with --delete remove) artefacts that no config needs
-  reindex   list a data folder again after its content has changed
+verify    check stores against their checksums; --repair lets the next run redo what is damaged
+gc        list (and with --delete remove) artefacts that no config needs
+reindex   list a data folder again after its content has changed
 """
 
 import argparse
@@ -20,7 +20,9 @@ from clip_sae.specs import read_json
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0 fine, 1 damage found, 2 wrong usage."""
     parser = argparse.ArgumentParser(
-        prog="python -m clip_sae", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m clip_sae",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     _add_verify(verbs)
@@ -76,7 +78,9 @@ def _add_gc(verbs) -> None:
     verb.add_argument(
         "--config", action="append", type=Path, help="configs still in use (default: config.yaml)"
     )
-    verb.add_argument("--delete", action="store_true", help="remove them; without it they are listed")
+    verb.add_argument(
+        "--delete", action="store_true", help="remove them; without it they are listed"
+    )
     verb.set_defaults(run=_gc)
 
 

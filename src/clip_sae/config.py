@@ -90,7 +90,9 @@ def _sentences(error: jsonschema.ValidationError) -> list[str]:
         return [_unknown_key(where, key, known) for key in unknown]
     if error.validator == "required":
         missing = sorted(set(error.validator_value) - set(found))
-        return [f"{where}: the key `{key}` is missing{_describe(error.schema, key)}." for key in missing]
+        return [
+            f"{where}: the key `{key}` is missing{_describe(error.schema, key)}." for key in missing
+        ]
     texts = [item for item in _items(found) if isinstance(item, str) and _as_number(item)]
     if texts and _wants_number(error):
         return [

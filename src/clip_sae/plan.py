@@ -117,7 +117,7 @@ class Plan:
         return f"{drawn.folder}/{self.config['datasets'][dataset]['draw']['world']}"
 
     def index(self, dataset: str) -> Artefact:
-        """The manifest of a data set (manifest.csv and classes.csv lie beside its COMPLETE.json)."""
+        """The manifest of a data set; manifest.csv and classes.csv lie beside its COMPLETE.json."""
         block = self.config["datasets"][dataset]
         drawn = self.drawn(dataset)
         keys = ("kind", "root", "on_bad_image", "max_pixels", "fingerprint", "options")

@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 DIGEST_LENGTH = 10  # hex digits: 40 bits, no collision among the thousands of artefacts of a study
@@ -78,7 +78,7 @@ def code_digest(modules: Iterable[str], src: Path, files: Iterable[Path] = ()) -
     return digest(hashes)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parse(path: Path, src: Path, mtime_ns: int) -> tuple[str, tuple[Path, ...]]:
     """Return (hash of the docstring-free syntax tree, paths of local imports) of one file."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))

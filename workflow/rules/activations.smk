@@ -11,11 +11,19 @@ for job in plan.extraction_jobs():
         name:
             f"extract_{job.name}"
         input:
-            model=path_of(plan.model),
-            index=path_of(plan.index(job.dataset)),
-            stale=out_of_date(*stores),
+            needs(*stores),
         output:
             [store.path for store in stores],
+        log:
+            f"{LOGS}/extract_{job.name}.log",
+        benchmark:
+            f"{BENCHMARKS}/extract_{job.name}.tsv"
+        conda:
+            "../../envs/clip_sae.yaml"
+        threads: 2
+        resources:
+            gpu=1,
+            batch_size=256,
         params:
             spec=job_spec(
                 *stores,
@@ -30,15 +38,5 @@ for job in plan.extraction_jobs():
                     for key, store in zip(job.stores, stores)
                 ],
             ),
-        log:
-            f"{LOGS}/extract_{job.name}.log",
-        benchmark:
-            f"{BENCHMARKS}/extract_{job.name}.tsv"
-        threads: 2
-        resources:
-            gpu=1,
-            batch_size=256,
-        conda:
-            "../../envs/clip_sae.yaml"
         script:
             "../scripts/extract_activations.py"

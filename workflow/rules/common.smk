@@ -59,33 +59,33 @@ def known_fingerprints():
 FINGERPRINTS = known_fingerprints()
 
 
-def out_of_date(*artefacts):
-    """The extra input that makes Snakemake run a job whose output differs from the plan.
+def needs(*artefacts):
+    """The inputs of the rule that makes `artefacts`: all that they come from.
 
-    Snakemake's own order by file times is switched off for all other inputs (`path_of`): whether a
-    file is out of date is decided by specs and fingerprints, so that touching or copying re-runs
-    nothing, and neither a failed run nor a lost .snakemake folder leaves a stale file standing.
+    Whether a file is out of date is decided by specs and fingerprints, so that touching or copying
+    re-runs nothing, and neither a failed run nor a lost .snakemake folder leaves a stale file
+    standing. Inputs of what is up to date are `ancient`: Snakemake's order by file times is off.
+    Inputs of what is stale are plain, and the mark of this reading of the workflow, newer than any
+    file, is one of them. (They must be plain: a job whose inputs are all ancient is passed over
+    when a job before it runs, whatever other reasons it has.)
     """
     ARTEFACTS.extend(artefacts)
-    reasons = {a.path: why_stale(a, FINGERPRINTS) for a in artefacts}
+    paths = list(dict.fromkeys(up.path for made in artefacts for up in made.upstream))
+    if not all(os.path.exists(made.path) for made in artefacts):
+        return paths
+    reasons = {made.path: why_stale(made, FINGERPRINTS) for made in artefacts}
     reasons = {path: reason for path, reason in reasons.items() if reason}
     if not reasons:
-        return []
+        return [ancient(path) for path in paths]
     if workflow.is_main_process:
         for path, reason in reasons.items():
             logger.info(f"out of date: {path} ({reason})")
-            if os.path.getmtime(path) > time.time():  # a clock was wrong: Snakemake compares times
+            if (
+                os.path.getmtime(path) > time.time()
+            ):  # a clock was wrong: Snakemake compares times
                 os.utime(path)
         write_text(Path(STALE_MARK), f"{time.time_ns()}\n")
-    return [STALE_MARK]
-
-
-def path_of(artefact):
-    return ancient(artefact.path)
-
-
-def paths_of(artefacts):
-    return [ancient(artefact.path) for artefact in artefacts]
+    return [*paths, STALE_MARK]
 
 
 def with_sidecar(artefact):
@@ -101,7 +101,10 @@ def job_spec(*artefacts, script=None, resources=(), **arguments):
     upstream = {a.path: str(a.sidecar) for made in artefacts for a in made.upstream}
     return canonical_json(
         {
-            "makes": {a.path: {"record": a.record, "sidecar": str(a.sidecar)} for a in artefacts},
+            "makes": {
+                a.path: {"record": a.record, "sidecar": str(a.sidecar)}
+                for a in artefacts
+            },
             "sidecars": sorted(upstream.values()),
             "code": {"script": script, "resources": list(resources)},
             "arguments": arguments,

@@ -7,46 +7,47 @@ OUTPUTS  {results}/world/*, {results}/datasets/*/manifest.csv, {results}/fingerp
 
 rule fingerprint_model:
     input:
-        out_of_date(plan.model),
+        needs(plan.model),
     output:
         plan.model.path,
-    params:
-        spec=job_spec(plan.model, model=config["model"]),
     log:
         f"{LOGS}/fingerprint_model.log",
     benchmark:
         f"{BENCHMARKS}/fingerprint_model.tsv"
     conda:
         "../../envs/clip_sae.yaml"
+    params:
+        spec=job_spec(plan.model, model=config["model"]),
     script:
         "../scripts/fingerprint_model.py"
 
 
 # How many images of each split, how many skipped: one row per data set.
 summary = plan.measured(
-    "datasets.csv", "summarise_datasets", upstream=[plan.index(name) for name in config["datasets"]]
+    "datasets.csv",
+    "summarise_datasets",
+    upstream=[plan.index(name) for name in config["datasets"]],
 )
 TARGETS["all"] += [summary.path]
 
 
 rule summarise_datasets:
     input:
-        paths_of(summary.upstream),
-        out_of_date(summary),
+        needs(summary),
     output:
         with_sidecar(summary),
-    params:
-        spec=job_spec(
-            summary,
-            script="summarise_datasets",
-            datasets={name: plan.index(name).path for name in config["datasets"]},
-        ),
     log:
         f"{LOGS}/summarise_datasets.log",
     benchmark:
         f"{BENCHMARKS}/summarise_datasets.tsv"
     conda:
         "../../envs/clip_sae.yaml"
+    params:
+        spec=job_spec(
+            summary,
+            script="summarise_datasets",
+            datasets={name: plan.index(name).path for name in config["datasets"]},
+        ),
     script:
         "../scripts/summarise_datasets.py"
 
@@ -60,18 +61,18 @@ for dataset, block in config["datasets"].items():
             name:
                 f"draw_{dataset}"
             input:
-                out_of_date(drawn),
+                needs(drawn),
             output:
                 drawn.path,
-            params:
-                spec=job_spec(drawn, draw=block["draw"]),
             log:
                 f"{LOGS}/draw_{dataset}.log",
             benchmark:
                 f"{BENCHMARKS}/draw_{dataset}.tsv"
-            threads: 2
             conda:
                 "../../envs/clip_sae.yaml"
+            threads: 2
+            params:
+                spec=job_spec(drawn, draw=block["draw"]),
             script:
                 "../scripts/draw_dataset.py"
 
@@ -79,20 +80,19 @@ for dataset, block in config["datasets"].items():
         name:
             f"index_{dataset}"
         input:
-            paths_of(index.upstream),
-            out_of_date(index),
+            needs(index),
         output:
             complete=index.path,
             manifest=f"{index.folder}/manifest.csv",
             classes=f"{index.folder}/classes.csv",
-        params:
-            spec=job_spec(index, dataset=block, root=plan.data_root(dataset)),
         log:
             f"{LOGS}/index_{dataset}.log",
         benchmark:
             f"{BENCHMARKS}/index_{dataset}.tsv"
-        threads: 2
         conda:
             "../../envs/clip_sae.yaml"
+        threads: 2
+        params:
+            spec=job_spec(index, dataset=block, root=plan.data_root(dataset)),
         script:
             "../scripts/index_dataset.py"

@@ -1,18 +1,21 @@
 """L0 per token position → Figs 4 and 8.
 
 INPUTS   {results}/activations/**, {results}/saes/{recipe}/**
-OUTPUTS  {results}/fig4.*, fig8.*, l0_tokens.csv, l0_layers.csv, l0_image.csv
+OUTPUTS  {results}/fig4.*, fig8.*, token_norms.*, l0_image.*, l0_tokens.csv, l0_layers.csv
 """
 
 L0 = config["analyses"]["l0"]
 L0_LAYERS = plan.layers(L0["recipe"])
 L0_HOOK = config["saes"][L0["recipe"]]["hook"]
-MAP_LAYER = L0_LAYERS[len(L0_LAYERS) // 2] if L0["map_layer"] is None else L0["map_layer"]
+MAP_LAYER = (
+    L0_LAYERS[len(L0_LAYERS) // 2] if L0["map_layer"] is None else L0["map_layer"]
+)
 
 # A recipe with lists has several SAEs per layer; the maps are of the first.
 l0_saes = [plan.saes(L0["recipe"], layer)[0] for layer in L0_LAYERS]
 l0_stores = [
-    plan.store(StoreKey(L0["dataset"], L0["split"], L0_HOOK, layer)) for layer in L0_LAYERS
+    plan.store(StoreKey(L0["dataset"], L0["split"], L0_HOOK, layer))
+    for layer in L0_LAYERS
 ]
 l0_spec = {
     "resamples": config["analyses"]["bootstrap_resamples"],
@@ -34,73 +37,90 @@ l0_tables = {
 
 rule measure_l0:
     input:
-        paths_of(l0_tables["tokens"].upstream),
-        out_of_date(*l0_tables.values()),
+        needs(*l0_tables.values()),
     output:
         [path for table in L0_TABLES for path in with_sidecar(l0_tables[table])],
+    log:
+        f"{LOGS}/measure_l0.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_l0.tsv"
+    conda:
+        "../../envs/clip_sae.yaml"
+    threads: 1
+    resources:
+        gpu=1,
     params:
         spec=job_spec(
             *l0_tables.values(),
             script="measure_l0",
             resources=["gpt2_l0.csv"],
             saes={str(sae.layer): sae.folder for sae in l0_saes},
-            stores={str(sae.layer): str(s.folder) for sae, s in zip(l0_saes, l0_stores)},
+            stores={
+                str(sae.layer): str(s.folder) for sae, s in zip(l0_saes, l0_stores)
+            },
             tables={table: artefact.path for table, artefact in l0_tables.items()},
             gpt2=str(ROOT / "workflow/resources/gpt2_l0.csv"),
             index=str(plan.index(L0["dataset"]).folder),
             split=L0["split"],
             **l0_spec,
         ),
-    log:
-        f"{LOGS}/measure_l0.log",
-    benchmark:
-        f"{BENCHMARKS}/measure_l0.tsv"
-    threads: 1
-    resources:
-        gpu=1,
-    conda:
-        "../../envs/clip_sae.yaml"
     script:
         "../scripts/measure_l0.py"
 
 
-for figure in ("fig4", "fig8"):
+# What each figure needs beyond the tables; the last shows a picture of the data set.
+L0_FIGURES = {
+    "fig4": {"map_layer": MAP_LAYER},
+    "fig8": {},
+    "token_norms": {},
+    "l0_image": {
+        "index": str(plan.index(L0["dataset"]).folder),
+        "root": plan.data_root(L0["dataset"]),
+        "decoding": {
+            "image_size": plan.architecture.image_size,
+            "preprocess": config["activations"]["preprocess"],
+            "exif": config["activations"]["exif"],
+            "max_pixels": config["datasets"][L0["dataset"]]["max_pixels"],
+        },
+    },
+}
+
+for figure, arguments in L0_FIGURES.items():
     drawn = plan.measured(
         f"{figure}.png",
-        f"plot_{figure}",
-        upstream=list(l0_tables.values()),
-        spec={"map_layer": MAP_LAYER},
-        resources=["style.mplstyle", "gpt2_l0.csv"],
+        "plot_l0",
+        upstream=[*l0_tables.values(), plan.index(L0["dataset"])],
+        spec={"figure": figure}
+        | ({"map_layer": MAP_LAYER} if figure == "fig4" else {}),
+        resources=["style.mplstyle"],
     )
     TARGETS["all"] += [drawn.path, f"{RESULTS}/{figure}.svg"]
 
     rule:
         name:
-            figure
+            figure if figure.startswith("fig") else f"plot_{figure}"
         input:
-            paths_of(l0_tables.values()),
-            out_of_date(drawn),
+            needs(drawn),
         output:
             with_sidecar(drawn),
             svg=f"{RESULTS}/{figure}.svg",
-        params:
-            spec=job_spec(
-                drawn,
-                script=f"plot_{figure}",
-                resources=["style.mplstyle", "gpt2_l0.csv"],
-                tables={table: artefact.path for table, artefact in l0_tables.items()},
-                map_layer=MAP_LAYER,
-                recipe=L0["recipe"],
-                model=config["model"]["name"],
-            ),
         log:
             f"{LOGS}/{figure}.log",
         benchmark:
             f"{BENCHMARKS}/{figure}.tsv"
         conda:
             "../../envs/clip_sae.yaml"
+        params:
+            spec=job_spec(
+                drawn,
+                script="plot_l0",
+                figure=figure,
+                resources=["style.mplstyle"],
+                tables={table: artefact.path for table, artefact in l0_tables.items()},
+                **arguments,
+            ),
         script:
-            f"../scripts/plot_{figure}.py"
+            "../scripts/plot_l0.py"
 
 
 TARGETS["all"] += [artefact.path for artefact in l0_tables.values()]

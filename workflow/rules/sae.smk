@@ -20,10 +20,19 @@ for name, block in config["saes"].items():
             name:
                 f"train_{name}_L{layer:02d}"
             input:
-                store=path_of(store),
-                stale=out_of_date(*(sae.artefact for sae in saes)),
+                needs(*(sae.artefact for sae in saes)),
             output:
                 [sae.artefact.path for sae in saes],
+            log:
+                f"{LOGS}/train_{name}_L{layer:02d}.log",
+            benchmark:
+                f"{BENCHMARKS}/train_{name}_L{layer:02d}.tsv"
+            conda:
+                "../../envs/clip_sae.yaml"
+            threads: 1
+            resources:
+                gpu=1,
+                checkpoint_every_steps=500,
             params:
                 spec=job_spec(
                     *(sae.artefact for sae in saes),
@@ -35,16 +44,6 @@ for name, block in config["saes"].items():
                     block={key: value for key, value in block.items()},
                     model=config["model"]["name"],
                 ),
-            log:
-                f"{LOGS}/train_{name}_L{layer:02d}.log",
-            benchmark:
-                f"{BENCHMARKS}/train_{name}_L{layer:02d}.tsv"
-            threads: 1
-            resources:
-                gpu=1,
-                checkpoint_every_steps=500,
-            conda:
-                "../../envs/clip_sae.yaml"
             script:
                 "../scripts/train_saes.py"
 
@@ -86,46 +85,54 @@ for name in dict.fromkeys(n for names in TABLES.values() for n in names):
             name:
                 f"measure_reconstruction_{name}_L{layer:02d}"
             input:
-                paths_of(measured.upstream),
-                out_of_date(measured),
+                needs(measured),
             output:
                 with_sidecar(measured),
+            log:
+                f"{LOGS}/measure_reconstruction_{name}_L{layer:02d}.log",
+            benchmark:
+                f"{BENCHMARKS}/measure_reconstruction_{name}_L{layer:02d}.tsv"
+            conda:
+                "../../envs/clip_sae.yaml"
+            threads: 1
+            resources:
+                gpu=1,
             params:
                 spec=job_spec(
                     measured,
                     script="measure_reconstruction",
                     model=config["model"],
                     index=str(plan.index(EVALUATION["dataset"]).folder),
-                    stores={h: str(s.folder) for h, s in zip(
-                        sorted({"resid_post", hook}), evaluation_stores(hook, [layer])
-                    )},
+                    stores={
+                        h: str(s.folder)
+                        for h, s in zip(
+                            sorted({"resid_post", hook}),
+                            evaluation_stores(hook, [layer]),
+                        )
+                    },
                     hook=hook,
                     layer=layer,
                     recipe=name,
                     saes={sae.variant: sae.folder for sae in plan.saes(name, layer)},
                     sparsity={
-                        sae.variant: {"l1_coefficient": sae.recipe.l1_coefficient, "k": sae.recipe.k}
+                        sae.variant: {
+                            "l1_coefficient": sae.recipe.l1_coefficient,
+                            "k": sae.recipe.k,
+                        }
                         for sae in plan.saes(name, layer)
                     },
                     templates=config["zeroshot"]["templates"],
                     resamples=config["analyses"]["bootstrap_resamples"],
                     seed=config["seed"],
                 ),
-            log:
-                f"{LOGS}/measure_reconstruction_{name}_L{layer:02d}.log",
-            benchmark:
-                f"{BENCHMARKS}/measure_reconstruction_{name}_L{layer:02d}.tsv"
-            threads: 1
-            resources:
-                gpu=1,
-            conda:
-                "../../envs/clip_sae.yaml"
             script:
                 "../scripts/measure_reconstruction.py"
 
 
 for table, names in TABLES.items():
-    rows = [reconstruction(name, layer) for name in names for layer in plan.layers(name)]
+    rows = [
+        reconstruction(name, layer) for name in names for layer in plan.layers(name)
+    ]
     gathered = plan.measured(f"{table}.csv", "gather_rows", upstream=rows)
     rendered = [
         plan.measured(
@@ -143,18 +150,19 @@ for table, names in TABLES.items():
         name:
             table
         input:
-            paths_of(rows),
-            out_of_date(gathered),
+            needs(gathered),
         output:
             with_sidecar(gathered),
-        params:
-            spec=job_spec(gathered, script="gather_rows", rows=[row.path for row in rows]),
         log:
             f"{LOGS}/{table}.log",
         benchmark:
             f"{BENCHMARKS}/{table}.tsv"
         conda:
             "../../envs/clip_sae.yaml"
+        params:
+            spec=job_spec(
+                gathered, script="gather_rows", rows=[row.path for row in rows]
+            ),
         script:
             "../scripts/gather_rows.py"
 
@@ -162,10 +170,15 @@ for table, names in TABLES.items():
         name:
             f"render_{table}"
         input:
-            table=path_of(gathered),
-            stale=out_of_date(*rendered),
+            needs(*rendered),
         output:
             [path for artefact in rendered for path in with_sidecar(artefact)],
+        log:
+            f"{LOGS}/render_{table}.log",
+        benchmark:
+            f"{BENCHMARKS}/render_{table}.tsv"
+        conda:
+            "../../envs/clip_sae.yaml"
         params:
             spec=job_spec(
                 *rendered,
@@ -176,12 +189,6 @@ for table, names in TABLES.items():
                 paper=str(ROOT / f"workflow/resources/paper/{table}.csv"),
                 model=config["model"]["name"],
             ),
-        log:
-            f"{LOGS}/render_{table}.log",
-        benchmark:
-            f"{BENCHMARKS}/render_{table}.tsv"
-        conda:
-            "../../envs/clip_sae.yaml"
         script:
             "../scripts/render_table.py"
 
@@ -208,10 +215,18 @@ TARGETS["all"] += [firing.path, firing_figure.path, f"{RESULTS}/firing.svg"]
 
 rule measure_firing:
     input:
-        paths_of(firing.upstream),
-        out_of_date(firing),
+        needs(firing),
     output:
         with_sidecar(firing),
+    log:
+        f"{LOGS}/measure_firing.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_firing.tsv"
+    conda:
+        "../../envs/clip_sae.yaml"
+    threads: 1
+    resources:
+        gpu=1,
     params:
         spec=job_spec(
             firing,
@@ -228,36 +243,29 @@ rule measure_firing:
                 for sae in firing_saes
             ],
         ),
-    log:
-        f"{LOGS}/measure_firing.log",
-    benchmark:
-        f"{BENCHMARKS}/measure_firing.tsv"
-    threads: 1
-    resources:
-        gpu=1,
-    conda:
-        "../../envs/clip_sae.yaml"
     script:
         "../scripts/measure_firing.py"
 
 
 rule plot_firing:
     input:
-        path_of(firing),
-        out_of_date(firing_figure),
+        needs(firing_figure),
     output:
         with_sidecar(firing_figure),
         svg=f"{RESULTS}/firing.svg",
-    params:
-        spec=job_spec(
-            firing_figure, script="plot_firing", resources=["style.mplstyle"], csv=firing.path
-        ),
     log:
         f"{LOGS}/plot_firing.log",
     benchmark:
         f"{BENCHMARKS}/plot_firing.tsv"
     conda:
         "../../envs/clip_sae.yaml"
+    params:
+        spec=job_spec(
+            firing_figure,
+            script="plot_firing",
+            resources=["style.mplstyle"],
+            csv=firing.path,
+        ),
     script:
         "../scripts/plot_firing.py"
 
@@ -265,20 +273,30 @@ rule plot_firing:
 # --- training curves -----------------------------------------------------------------------------
 
 curves = plan.measured(
-    "training_curves.csv", "gather_curves", upstream=[sae.artefact for sae in firing_saes]
+    "training_curves.csv",
+    "gather_curves",
+    upstream=[sae.artefact for sae in firing_saes],
 )
 curves_figure = plan.measured(
-    "training_curves.png", "plot_curves", upstream=[curves], resources=["style.mplstyle"]
+    "training_curves.png",
+    "plot_curves",
+    upstream=[curves],
+    resources=["style.mplstyle"],
 )
 TARGETS["all"] += [curves.path, curves_figure.path, f"{RESULTS}/training_curves.svg"]
 
 
 rule gather_curves:
     input:
-        paths_of(curves.upstream),
-        out_of_date(curves),
+        needs(curves),
     output:
         with_sidecar(curves),
+    log:
+        f"{LOGS}/gather_curves.log",
+    benchmark:
+        f"{BENCHMARKS}/gather_curves.tsv"
+    conda:
+        "../../envs/clip_sae.yaml"
     params:
         spec=job_spec(
             curves,
@@ -294,32 +312,28 @@ rule gather_curves:
                 for sae in firing_saes
             ],
         ),
-    log:
-        f"{LOGS}/gather_curves.log",
-    benchmark:
-        f"{BENCHMARKS}/gather_curves.tsv"
-    conda:
-        "../../envs/clip_sae.yaml"
     script:
         "../scripts/gather_curves.py"
 
 
 rule plot_curves:
     input:
-        path_of(curves),
-        out_of_date(curves_figure),
+        needs(curves_figure),
     output:
         with_sidecar(curves_figure),
         svg=f"{RESULTS}/training_curves.svg",
-    params:
-        spec=job_spec(
-            curves_figure, script="plot_curves", resources=["style.mplstyle"], csv=curves.path
-        ),
     log:
         f"{LOGS}/plot_curves.log",
     benchmark:
         f"{BENCHMARKS}/plot_curves.tsv"
     conda:
         "../../envs/clip_sae.yaml"
+    params:
+        spec=job_spec(
+            curves_figure,
+            script="plot_curves",
+            resources=["style.mplstyle"],
+            csv=curves.path,
+        ),
     script:
         "../scripts/plot_curves.py"

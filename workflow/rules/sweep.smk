@@ -16,6 +16,7 @@ if "sweep" in config["analyses"]:
         "sweep.csv",
         "measure_sweep",
         upstream=[*sweep_stores.values(), *(sae.artefact for sae in sweep_saes)],
+        spec={"max_l0": SWEEP["max_l0"]},
     )
     sweep_figure = plan.measured(
         "sweep.png", "plot_sweep", upstream=[sweep], resources=["style.mplstyle"]
@@ -24,14 +25,23 @@ if "sweep" in config["analyses"]:
 
     rule measure_sweep:
         input:
-            paths_of(sweep.upstream),
-            out_of_date(sweep),
+            needs(sweep),
         output:
             with_sidecar(sweep),
+        log:
+            f"{LOGS}/measure_sweep.log",
+        benchmark:
+            f"{BENCHMARKS}/measure_sweep.tsv"
+        conda:
+            "../../envs/clip_sae.yaml"
+        threads: 1
+        resources:
+            gpu=1,
         params:
             spec=job_spec(
                 sweep,
                 script="measure_sweep",
+                max_l0=SWEEP["max_l0"],
                 saes=[
                     {
                         "variant": sae.variant,
@@ -44,34 +54,27 @@ if "sweep" in config["analyses"]:
                     for sae in sweep_saes
                 ],
             ),
-        log:
-            f"{LOGS}/measure_sweep.log",
-        benchmark:
-            f"{BENCHMARKS}/measure_sweep.tsv"
-        threads: 1
-        resources:
-            gpu=1,
-        conda:
-            "../../envs/clip_sae.yaml"
         script:
             "../scripts/measure_sweep.py"
 
     rule plot_sweep:
         input:
-            path_of(sweep),
-            out_of_date(sweep_figure),
+            needs(sweep_figure),
         output:
             with_sidecar(sweep_figure),
             svg=f"{RESULTS}/sweep.svg",
-        params:
-            spec=job_spec(
-                sweep_figure, script="plot_sweep", resources=["style.mplstyle"], csv=sweep.path
-            ),
         log:
             f"{LOGS}/plot_sweep.log",
         benchmark:
             f"{BENCHMARKS}/plot_sweep.tsv"
         conda:
             "../../envs/clip_sae.yaml"
+        params:
+            spec=job_spec(
+                sweep_figure,
+                script="plot_sweep",
+                resources=["style.mplstyle"],
+                csv=sweep.path,
+            ),
         script:
             "../scripts/plot_sweep.py"

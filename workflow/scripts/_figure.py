@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from _job import SCRIPTS, Job
 from matplotlib.figure import Figure
 
-from _job import SCRIPTS, Job
 from clip_sae.plotting import theme
 
 

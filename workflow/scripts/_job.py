@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import platform
 import sys
 import time
@@ -34,7 +33,8 @@ class Job:
         self.device = "auto" if snakemake.resources.get("gpu", 0) else "cpu"
         self.started = time.time()
         self.log = _start_log(str(snakemake.log[0]), snakemake.rule)
-        os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))
+        if torch := sys.modules.get("torch"):  # adapters that draw or gather never import it
+            torch.set_num_threads(self.threads)  # sums depend on it, in the seventh digit
 
     def record(self, path: str) -> dict:
         """The record of the spec of one output."""

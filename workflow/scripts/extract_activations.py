@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from _job import Job
+
 from clip_sae.architecture import ModelSource
 from clip_sae.clip import load_clip
 from clip_sae.datasets import read_manifest
 from clip_sae.extraction import ExtractJob, extract
-from clip_sae.store import StoreLayout
 
 job = Job(snakemake)
 arguments, block = job.arguments, job.arguments["activations"]
@@ -16,29 +16,20 @@ model = load_clip(
     device=job.device,
     precision=arguments["model"]["precision"],
 )
-manifest = read_manifest(Path(arguments["index"]), arguments["split"])
-layout = StoreLayout.choose(
-    int((manifest["status"] == "ok").sum()),
-    model.architecture.n_patches,
-    model.architecture.d_model,
-    block["dtype"],
-    chunk_mb=block["chunk_mb"],
-    min_shards=block["min_shards"],
-)
 folders = {(s["hook"], s["layer"]): Path(s["path"]).parent for s in arguments["stores"]}
 records = {(s["hook"], s["layer"]): job.record(s["path"]) for s in arguments["stores"]}
 report = extract(
     model,
     ExtractJob(
-        manifest=manifest,
+        manifest=read_manifest(Path(arguments["index"]), arguments["split"]),
         data_root=Path(arguments["root"]),
         stores=folders,
         specs=records,
         architecture=model.architecture,
         seed=block["permute_seed"],
         dtype=block["dtype"],
-        chunk_images=layout.chunk_images,
-        chunks_per_shard=layout.chunks_per_shard,
+        chunk_mb=block["chunk_mb"],
+        min_shards=block["min_shards"],
         preprocess=block["preprocess"],
         exif=block["exif"],
         max_pixels=arguments["max_pixels"],

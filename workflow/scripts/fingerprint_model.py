@@ -1,6 +1,7 @@
 """Record what identifies the CLIP weights; fetches a hub's weights if they are not cached yet."""
 
 from _job import Job
+
 from clip_sae.architecture import ModelSource
 from clip_sae.clip_weights import model_fingerprint
 from clip_sae.fingerprints import file_stats

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-
 from _job import Job
 
 job = Job(snakemake)

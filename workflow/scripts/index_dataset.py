@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from _job import Job
+
 from clip_sae.datasets import index_dataset, write_index
 
 job = Job(snakemake)
@@ -17,7 +18,8 @@ index = index_dataset(
 )
 write_index(index, Path(snakemake.output.complete).parent)
 job.log.info(
-    "%d images, %d classes, %d skipped", *(index.summary[k] for k in ("n_images", "n_classes", "n_skipped"))
+    "%d images, %d classes, %d skipped",
+    *(index.summary[k] for k in ("n_images", "n_classes", "n_skipped")),
 )
 source = job.record(snakemake.output.complete)["spec"]["name"]
 job.publish(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from _job import Job
+
 from clip_sae.specs import write_json
 
 job = Job(snakemake)

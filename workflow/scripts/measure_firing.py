@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-
 from _job import Job
+
 from clip_sae.analyses.activity import measure_activity
 from clip_sae.analyses.firing import firing_histogram
 from clip_sae.sae import Sae

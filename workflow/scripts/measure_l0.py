@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-
 from _job import Job
+
 from clip_sae.analyses.activity import measure_activity
 from clip_sae.analyses.l0 import beside_gpt2, image_l0, l0_by_layer, l0_by_token
 from clip_sae.datasets import read_manifest

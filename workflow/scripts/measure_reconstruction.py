@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from _job import Job
+
 from clip_sae.analyses.reconstruction import reconstruction_table
 from clip_sae.analyses.substitution import standard_readouts
 from clip_sae.architecture import ModelSource

@@ -1,1 +1,24 @@
+"""Explained variance, L0 and alive latents of every SAE of the sweep, and the one to keep."""
 
+from pathlib import Path
+
+import pandas as pd
+import torch
+from _job import Job
+
+from clip_sae.analyses.sweep import choose_sweep_point, held_out_quality
+from clip_sae.sae import Sae
+from clip_sae.store import ActivationStore
+
+job = Job(snakemake)
+device = "cuda" if job.device == "auto" and torch.cuda.is_available() else "cpu"
+rows = []
+for place in job.arguments["saes"]:
+    store = ActivationStore(Path(place["store"]))
+    quality = held_out_quality(store, Sae.load(Path(place["folder"]), device))
+    names = ("variant", "layer", "lr", "l1_coefficient")
+    rows.append({name: place[name] for name in names} | quality)
+table = pd.DataFrame(rows)
+table = choose_sweep_point(table, max_l0=job.arguments["max_l0"])
+table.to_csv(snakemake.output[0], index=False)
+job.publish(snakemake.output[0])

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pandas as pd
-
 from _job import Job
+
 from clip_sae.plotting import tables
 from clip_sae.specs import write_text
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pandas as pd
-
 from _job import Job
+
 from clip_sae.specs import read_json
 
 job = Job(snakemake)

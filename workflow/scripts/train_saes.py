@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from _job import Job
+
 from clip_sae.config import SAE_PLACE
 from clip_sae.recipes import SaeRecipe
 from clip_sae.sae.files import weights_sha256
@@ -32,15 +33,13 @@ targets = [
 first = targets[0].recipe
 train_saes(
     targets,
-    TokenStream(
-        store, batch_tokens=first.batch_tokens, seed=first.data_seed, tokens=first.tokens
-    ),
+    TokenStream(store, batch_tokens=first.batch_tokens, seed=first.data_seed, tokens=first.tokens),
     d_model=store.d_model,
     device=job.device,
     threads=job.threads,
     checkpoint_every_steps=snakemake.resources.checkpoint_every_steps,
     progress=True,
-    log=job.log,
+    log=job.log.info,
 )
 for variant, path in arguments["variants"].items():
     sha256 = weights_sha256(Path(path).parent)
