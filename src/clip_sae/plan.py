@@ -200,6 +200,32 @@ class Plan:
 
     # --- analyses, figures, tables ----------------------------------------------------------
 
+    def evaluation_stores(self, hook: str, layer: int) -> dict[str, Artefact]:
+        """What an SAE of `hook` is evaluated on: its own hook, and the residual to run on from."""
+        block = self.config["analyses"]["reconstruction"]
+        place = (block["dataset"], block["split"])
+        hooks = sorted({"resid_post", hook})
+        return {name: self.store(StoreKey(*place, name, layer)) for name in hooks}
+
+    def reconstruction(self, name: str, layer: int) -> Artefact:
+        """The rows of Tables 3 and 4 of recipe `name` at `layer`, all its variants."""
+        hook = self.config["saes"][name]["hook"]
+        return self.measured(
+            f"measurements/reconstruction/{name}-L{layer:02d}-{{digest}}.csv",
+            "measure_reconstruction",
+            upstream=[
+                self.model,
+                self.index(self.config["analyses"]["reconstruction"]["dataset"]),
+                *self.evaluation_stores(hook, layer).values(),
+                *(sae.artefact for sae in self.saes(name, layer)),
+            ],
+            spec={
+                "templates": self.config["zeroshot"]["templates"],
+                "resamples": self.config["analyses"]["bootstrap_resamples"],
+                "seed": self.config["seed"],
+            },
+        )
+
     def code(self, script: str, resources: Iterable[str] = ()) -> str:
         """Digest of a script's code with all local modules, and of the resources it reads."""
         files = [self.workflow / "scripts" / f"{script}.py"]

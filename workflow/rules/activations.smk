@@ -22,7 +22,7 @@ for job in plan.extraction_jobs():
             "../../envs/clip_sae.yaml"
         threads: 2
         resources:
-            gpu=1,
+            gpu=GPUS_PER_JOB,
             batch_size=256,
         params:
             spec=job_spec(

@@ -1,17 +1,18 @@
-"""What all rule files share: the validated config, the plan, and which targets are out of date."""
+"""The validated config, the plan, and which targets are out of date; included before all others."""
 
 import os
 import sys
 import time
+from glob import glob
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
 SRC = ROOT / "src"
 # Scripts and cluster jobs find the package without an installation.
 sys.path.insert(0, str(SRC))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(SRC), *filter(None, [os.environ.get("PYTHONPATH")])]
-)
+os.environ |= {
+    "PYTHONPATH": f"{SRC}{os.pathsep}{os.getenv('PYTHONPATH', '')}".rstrip(os.pathsep)
+}
 
 from clip_sae.artefacts import why_stale
 from clip_sae.architecture import ModelSource
@@ -31,7 +32,11 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 MODEL_SOURCE = ModelSource(config["model"]["model"], config["model"]["pretrained"])
 
-# Files of `rule all` and `rule extended`; every rule file adds its own.
+# A job that can use a GPU asks for one where this machine has one; the profile says how many may be
+# in use at once. On a machine without, such jobs run side by side on its cores.
+GPUS_PER_JOB = 1 if glob("/dev/nvidia[0-9]*") else 0
+
+# Files of the targets `all` and `extended`, to which each rule file adds its own.
 TARGETS = {"all": [], "extended": []}
 # Everything that some rule makes, for `python -m clip_sae gc`.
 ARTEFACTS = []
@@ -60,7 +65,7 @@ FINGERPRINTS = known_fingerprints()
 
 
 def needs(*artefacts):
-    """The inputs of the rule that makes `artefacts`: all that they come from.
+    """All that `artefacts` come from, as the inputs of what makes them.
 
     Whether a file is out of date is decided by specs and fingerprints, so that touching or copying
     re-runs nothing, and neither a failed run nor a lost .snakemake folder leaves a stale file

@@ -31,7 +31,7 @@ for name, block in config["saes"].items():
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=1,
+                gpu=GPUS_PER_JOB,
                 checkpoint_every_steps=500,
             params:
                 spec=job_spec(
@@ -48,38 +48,10 @@ for name, block in config["saes"].items():
                 "../scripts/train_saes.py"
 
 
-def evaluation_stores(hook, layers):
-    """Stores that an SAE of `hook` is evaluated on: its own and the residual to run on from."""
-    place = (EVALUATION["dataset"], EVALUATION["split"])
-    hooks = sorted({"resid_post", hook})
-    return [plan.store(StoreKey(*place, h, layer)) for layer in layers for h in hooks]
-
-
-def reconstruction(name, layer):
-    """The measured rows of recipe `name` at `layer`, all its variants."""
-    hook = config["saes"][name]["hook"]
-    index = plan.index(EVALUATION["dataset"])
-    return plan.measured(
-        f"measurements/reconstruction/{name}-L{layer:02d}-{{digest}}.csv",
-        "measure_reconstruction",
-        upstream=[
-            plan.model,
-            index,
-            *evaluation_stores(hook, [layer]),
-            *(sae.artefact for sae in plan.saes(name, layer)),
-        ],
-        spec={
-            "templates": config["zeroshot"]["templates"],
-            "resamples": config["analyses"]["bootstrap_resamples"],
-            "seed": config["seed"],
-        },
-    )
-
-
 for name in dict.fromkeys(n for names in TABLES.values() for n in names):
     hook = config["saes"][name]["hook"]
     for layer in plan.layers(name):
-        measured = reconstruction(name, layer)
+        measured = plan.reconstruction(name, layer)
 
         rule:
             name:
@@ -96,7 +68,7 @@ for name in dict.fromkeys(n for names in TABLES.values() for n in names):
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=1,
+                gpu=GPUS_PER_JOB,
             params:
                 spec=job_spec(
                     measured,
@@ -104,11 +76,8 @@ for name in dict.fromkeys(n for names in TABLES.values() for n in names):
                     model=config["model"],
                     index=str(plan.index(EVALUATION["dataset"]).folder),
                     stores={
-                        h: str(s.folder)
-                        for h, s in zip(
-                            sorted({"resid_post", hook}),
-                            evaluation_stores(hook, [layer]),
-                        )
+                        h: str(store.folder)
+                        for h, store in plan.evaluation_stores(hook, layer).items()
                     },
                     hook=hook,
                     layer=layer,
@@ -131,7 +100,9 @@ for name in dict.fromkeys(n for names in TABLES.values() for n in names):
 
 for table, names in TABLES.items():
     rows = [
-        reconstruction(name, layer) for name in names for layer in plan.layers(name)
+        plan.reconstruction(name, layer)
+        for name in names
+        for layer in plan.layers(name)
     ]
     gathered = plan.measured(f"{table}.csv", "gather_rows", upstream=rows)
     rendered = [
@@ -197,9 +168,7 @@ for table, names in TABLES.items():
 
 firing_saes = [sae for name in RECIPES for sae in plan.all_saes(name)]
 firing_stores = {
-    (sae.hook, sae.layer): evaluation_stores(sae.hook, [sae.layer])[
-        sorted({"resid_post", sae.hook}).index(sae.hook)
-    ]
+    (sae.hook, sae.layer): plan.evaluation_stores(sae.hook, sae.layer)[sae.hook]
     for sae in firing_saes
 }
 firing = plan.measured(
@@ -226,7 +195,7 @@ rule measure_firing:
         "../../envs/clip_sae.yaml"
     threads: 1
     resources:
-        gpu=1,
+        gpu=GPUS_PER_JOB,
     params:
         spec=job_spec(
             firing,
