@@ -3,6 +3,7 @@
 Steering paper App. 10.1 describes the training; it prints no curve. Table: the SAEs' curve.csv.
 """
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -52,15 +53,14 @@ def draw_training_curves(curves: pd.DataFrame) -> Figure:
     recipes = list(dict.fromkeys(panels))
     colours = theme.layer_colours(curves.layer)
     figure = theme.new_figure(max(2.6, 1.2 + 1.75 * len(recipes)), 6.4)
-    axes = figure.subplots(len(METRICS), len(recipes), sharex="col", sharey="row", squeeze=False)
+    axes = figure.subplots(len(METRICS), len(recipes), sharex="col", squeeze=False)
     for row, (metric, label, log) in enumerate(METRICS):
         for column, recipe in enumerate(recipes):
             rows = curves[panels == recipe]
             plot_curve(rows, axes[row, column], metric=metric, colours=colours, log=log)
         axes[row, 0].set_ylabel(label)
-    # Rows share an axis, so its range must hold for every recipe.
-    lowest = max(float(curves.explained_variance.min()), -0.1)
-    axes[2, 0].set_ylim(lowest, 1.0)
+        if metric != "loss":  # losses of different forms are in different units
+            _share_range(axes[row], curves[metric], metric)
     for column, recipe in enumerate(recipes):
         axes[0, column].set_title(recipe, loc="center")
         axes[-1, column].set_xlabel("million tokens")
@@ -69,3 +69,18 @@ def draw_training_curves(curves: pd.DataFrame) -> Figure:
         handles, [f"{layer}" for layer in colours], title="layer", loc="outside right upper"
     )
     return figure
+
+
+def _share_range(axes: np.ndarray, values: pd.Series, metric: str) -> None:
+    """Give a row of panels one range that holds all its curves."""
+    low, high = float(values.min()), float(values.max())
+    if metric == "explained_variance":
+        low, high = max(low, -0.1), 1.0
+    elif metric == "dead_latents":
+        low, high = 0.0, max(1.0, 1.05 * high)
+    else:
+        low, high = 0.9 * low, 1.1 * high
+    for ax in axes:
+        ax.set_ylim(low, high)
+    for ax in axes[1:]:
+        ax.tick_params(labelleft=False)
