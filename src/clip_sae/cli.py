@@ -59,7 +59,7 @@ def _verify(options: argparse.Namespace) -> int:
     for folder in folders:
         report = verify_store(folder, full=not options.fast, repair=options.repair)
         print(report)
-        damaged += bool(report.damage)
+        damaged += not report.ok
     if damaged and options.repair:
         print("Run snakemake again: it redoes the damaged ranges and nothing else.")
     elif damaged:
