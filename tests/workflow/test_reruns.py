@@ -6,6 +6,8 @@ edits to imported modules.
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 
 import pytest
@@ -183,3 +185,23 @@ def test_reason_is_printed(project: Project):
     project.edit_config("analyses.bootstrap_resamples", 200)
     text = project.run("--dry-run")
     assert "out of date: results/l0_tokens.csv (changed: resamples)" in text
+
+
+def test_gc_removes_what_no_config_needs_and_nothing_else(project: Project):
+    def gc(*arguments: str) -> str:
+        environment = os.environ | {"PYTHONPATH": str(project.path / "src")}
+        command = [sys.executable, "-m", "clip_sae", "gc", *arguments]
+        done = subprocess.run(
+            command, cwd=project.path, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    old = next((project.path / "results/saes/topk_resid/L01").iterdir())
+    assert " 0.0 MB  not needed" in gc()
+    project.edit_config("saes.topk_resid.k", 3)
+    listed = gc()
+    assert str(old.relative_to(project.path)) in listed and old.exists()
+    gc("--delete")
+    assert not old.exists()
+    project.run("--cores", "2")
+    assert project.planned() == set()
