@@ -13,7 +13,7 @@ SRC = Path(__file__).resolve().parents[1] / "src" / "clip_sae"
 # all lower levels.
 LEVELS = {
     "versions": 0, "specs": 0, "recipe_values": 0, "recipes": 0, "metrics": 0, "architecture": 0,
-    "artefacts": 0, "fingerprints": 0, "config": 0, "plan": 0, "garbage": 0,
+    "artefacts": 0, "fingerprints": 0, "config": 0, "plan": 0, "garbage": 0, "hardware": 0,
     "datasets": 1, "store": 1, "sae": 1, "demo": 1, "batching": 1, "clip_weights": 1, "clip": 1,
     "zeroshot": 1,
     "extraction_stages": 2, "extraction_job": 2, "extraction": 2, "intervention": 2, "training": 2,

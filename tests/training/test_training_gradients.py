@@ -154,6 +154,14 @@ def test_ghost_grads_survive_a_latent_about_to_fire():
     assert torch.isfinite(losses.aux) and all(g.isfinite().all() for g in grads.values())
 
 
+@pytest.mark.parametrize("name", ["vanilla_ghost", "vanilla_prisma", "topk_prisma"])
+def test_ghost_grads_survive_a_batch_of_one_token(name):
+    """The last batch of an epoch may hold one token, whose error is the batch mean."""
+    recipe = make_recipe(RECIPES[name])
+    losses, grads = hand_gradients(recipe, random_weights(), random_tokens()[:1], DEAD)
+    assert torch.isfinite(losses.aux) and all(g.isfinite().all() for g in grads.values())
+
+
 def test_dense_and_sparse_routes_agree_in_float32(monkeypatch):
     recipe = make_recipe(VANILLA)
     weights = Weights(**{k: t.float() for k, t in random_weights().tensors().items()})

@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from glob import glob
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
@@ -18,6 +17,7 @@ from clip_sae.artefacts import why_stale
 from clip_sae.architecture import ModelSource
 from clip_sae.config import ConfigError, validate_config
 from clip_sae.fingerprints import current_fingerprint
+from clip_sae.hardware import local_gpus
 from clip_sae.plan import Plan, StoreKey
 from clip_sae.specs import canonical_json, read_json, write_text
 
@@ -34,7 +34,7 @@ MODEL_SOURCE = ModelSource(config["model"]["model"], config["model"]["pretrained
 
 # A job that can use a GPU asks for one where this machine has one; the profile says how many may be
 # in use at once. On a machine without, such jobs run side by side on its cores.
-GPUS_PER_JOB = 1 if glob("/dev/nvidia[0-9]*") else 0
+GPUS_PER_JOB = min(1, local_gpus())
 
 # Files of the targets `all` and `extended`, to which each rule file adds its own.
 TARGETS = {"all": [], "extended": []}

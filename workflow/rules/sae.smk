@@ -111,7 +111,10 @@ for table, names in TABLES.items():
             "render_table",
             upstream=[gathered],
             resources=[f"paper/{table}.csv"],
-            spec={"model": config["model"]["name"]},
+            spec={
+                "model": config["model"]["name"],
+                "templates": config["zeroshot"]["templates"],
+            },
         )
         for suffix in ("md", "html")
     ]
@@ -159,6 +162,7 @@ for table, names in TABLES.items():
                 csv=gathered.path,
                 paper=str(ROOT / f"workflow/resources/paper/{table}.csv"),
                 model=config["model"]["name"],
+                templates=config["zeroshot"]["templates"],
             ),
         script:
             "../scripts/render_table.py"

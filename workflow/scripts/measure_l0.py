@@ -15,7 +15,8 @@ from clip_sae.store import ActivationStore
 
 job = Job(snakemake)
 arguments = job.arguments
-rows = read_manifest(Path(arguments["index"]), arguments["split"]).index
+manifest = read_manifest(Path(arguments["index"]), arguments["split"])
+rows = manifest.index[manifest["status"] == "ok"]
 device = "cuda" if job.device == "auto" and torch.cuda.is_available() else "cpu"
 tokens, layers, image = [], [], []
 for name, folder in arguments["saes"].items():

@@ -17,7 +17,7 @@ arguments, hook = job.arguments, job.arguments["hook"]
 model = load_clip(
     ModelSource(arguments["model"]["model"], arguments["model"]["pretrained"]),
     device=job.device,
-    precision=arguments["model"]["precision"],
+    precision="float32",  # the smallest differences of Table 3 are 0.003 nats
 )
 stores = {name: ActivationStore(Path(path)) for name, path in arguments["stores"].items()}
 index = Path(arguments["index"])

@@ -19,6 +19,10 @@ for place in job.arguments["saes"]:
     names = ("variant", "layer", "lr", "l1_coefficient")
     rows.append({name: place[name] for name in names} | quality)
 table = pd.DataFrame(rows)
-table = choose_sweep_point(table, max_l0=job.arguments["max_l0"])
+try:
+    table = choose_sweep_point(table, max_l0=job.arguments["max_l0"])
+except ValueError as reason:  # the grid itself is a result, whether or not a point of it will do
+    job.log.warning("none is marked as chosen: %s", reason)
+    table = table.assign(chosen=False)
 table.to_csv(snakemake.output[0], index=False)
 job.publish(snakemake.output[0])

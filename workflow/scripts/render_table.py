@@ -12,7 +12,11 @@ LAYOUTS = {"table3": tables.TABLE3, "table4": tables.TABLE4}
 RENDER = {".md": tables.to_markdown, ".html": tables.to_html}
 
 job = Job(snakemake)
-layout = LAYOUTS[job.arguments["table"]]
+layout = tables.described(
+    LAYOUTS[job.arguments["table"]],
+    model=job.arguments["model"],
+    templates=str(job.arguments["templates"]),
+)
 ours = pd.read_csv(job.arguments["csv"])
 ours = ours[ours["token_subset"] == "all"]  # as the paper's; the CSV has CLS and patches too
 paper = tables.read_paper(Path(job.arguments["paper"]))

@@ -76,7 +76,7 @@ def l0_by_layer(
     row = {"layer": layer, "n_images": activity.n_images}
     _add_intervals(row, values, bootstrap_means(values, n_resamples, seed))
     return pd.DataFrame([row]).assign(
-        patch_l0_sd=patch.std(),
+        patch_l0_sd=patch.std(ddof=1),
         norm_correlation=rank_correlation(patch, norm),
         norm_correlation_map=rank_correlation(patch.mean(0), norm.mean(0)),
         patch_norm=norm.mean(),

@@ -102,6 +102,9 @@ class GhostGrads:
         row_grads = rows.zeros_like()
         centred = step.error - step.error.mean(dim=0)
         spread = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
+        # An error equal to the batch mean (a last batch of one token) would divide by zero in the
+        # paper's form and fill the weights with NaN; such a token counts for nothing.
+        spread.masked_fill_(spread == 0, torch.inf)
         total = step.loss.new_zeros(())
         for tokens in blocks(step.z):
             ghosts = pre_activations(step.z[tokens], rows, self.workspace)
