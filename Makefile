@@ -43,9 +43,9 @@ format: $(STAMP)
 	$(BIN)/snakefmt Snakefile workflow
 
 # Renew the demo's figures and tables that the README shows.
-docs: demo
+docs: demo extended
 	mkdir -p docs/demo
-	cp results/fig4.png results/fig8.png results/l0_image.png results/firing.png results/training_curves.png docs/demo/
+	cp results/fig4.png results/fig8.png results/l0_image.png results/firing.png results/training_curves.png results/sweep.png docs/demo/
 	cp results/table3.md results/table4.md docs/demo/
 
 clean:

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, yaml.YAMLError) as error:
         print(f"clip_sae {options.verb}: {error}", file=sys.stderr)
         return 2
 
@@ -61,7 +61,7 @@ def _verify(options: argparse.Namespace) -> int:
         print(report)
         damaged += not report.ok
     if damaged and options.repair:
-        print("Run snakemake again: it redoes the damaged ranges and nothing else.")
+        print("Run snakemake again: it extracts these ranges again, then measures what reads them.")
     elif damaged:
         print("Add --repair, then run snakemake again to redo the damaged ranges.")
     return 1 if damaged else 0
@@ -76,7 +76,10 @@ def _stores_below(path: Path) -> list[Path]:
 def _add_gc(verbs) -> None:
     verb = verbs.add_parser("gc", help="artefacts that no config needs")
     verb.add_argument(
-        "--config", action="append", type=Path, help="configs still in use (default: config.yaml)"
+        "--config",
+        action="append",
+        type=Path,
+        help="a config still in use, once for each (default: config.yaml)",
     )
     verb.add_argument(
         "--delete", action="store_true", help="remove them; without it they are listed"
@@ -101,9 +104,13 @@ def _gc(options: argparse.Namespace) -> int:
             print(f"{orphan.size / 1e6:12.1f} MB  {orphan.path}")
             if options.delete:
                 orphan.remove()
-    names = ", ".join(map(str, configs))
-    done = "removed" if options.delete else "not needed (add --delete to remove them)"
-    print(f"{total / 1e6:12.1f} MB  {done}; needed is what {names} describe(s)")
+    names = " and ".join(map(str, configs))
+    if not total:
+        print(f"Nothing to remove: all artefacts are needed by {names}.")
+    elif options.delete:
+        print(f"{total / 1e6:12.1f} MB  removed; kept is what {names} needs")
+    else:
+        print(f"{total / 1e6:12.1f} MB  not needed by {names}; add --delete to remove it")
     return 0
 
 

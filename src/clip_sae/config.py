@@ -50,6 +50,7 @@ def sae_recipes(config: dict, name: str) -> list[tuple[str, SaeRecipe]]:
 
 
 def _raise_if(mistakes: list[str]) -> None:
+    mistakes = list(dict.fromkeys(mistakes))  # the variants of a recipe repeat theirs
     if mistakes:
         head = f"the config has {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}:"
         raise ConfigError("\n  ".join([head, *mistakes]))

@@ -197,7 +197,7 @@ def test_gc_removes_what_no_config_needs_and_nothing_else(project: Project):
         return done.stdout
 
     old = next((project.path / "results/saes/topk_resid/L01").iterdir())
-    assert " 0.0 MB  not needed" in gc()
+    assert "Nothing to remove" in gc()
     project.edit_config("saes.topk_resid.k", 3)
     listed = gc()
     assert str(old.relative_to(project.path)) in listed and old.exists()

@@ -106,7 +106,7 @@ def _check_arguments(kind: str, root: Path, options: dict, on_bad_image: str) ->
     if not root.is_dir():
         raise DatasetError(
             f"{root} is not a folder. Put the {kind} data set there, or change `root` of the data "
-            f"set in config.yaml."
+            f"set in the config."
         )
 
 

@@ -86,7 +86,8 @@ TABLE3 = Layout(
     ),
     caption="Table 3. Vanilla SAEs: reconstruction. Ours: {model}; the paper's: CLIP-ViT-B/32. CE "
     "with prompts {templates} at the model's logit scale; intervals are 95 % bootstrap over n "
-    "images, for one SAE seed.",
+    "images, for one SAE seed. l1 acts through d_model x token norm: equal l1 is not equal "
+    "sparsity.",
     source="Paper: Joseph et al. 2025, arXiv 2504.08729, Table 3.",
 )
 TABLE4 = Layout(

@@ -78,6 +78,12 @@ class Sae(nn.Module):
         self.W_dec = nn.Parameter(torch.zeros(d_sae, d_model), requires_grad=False)
         self.b_dec = nn.Parameter(torch.zeros(d_model), requires_grad=False)
 
+    def extra_repr(self) -> str:
+        """What `print(sae)` shows."""
+        k = f", k={self.k}" if self.k is not None else ""
+        norm = f"input_norm={self.input_norm!r}"
+        return f"{self.architecture!r}, d_model={self.d_model}, d_sae={self.d_sae}{k}, {norm}"
+
     def encode(self, x: torch.Tensor) -> EncodeOutput:
         """Return latents of tokens x [..., d_model] and what `decode` needs to undo the norm."""
         self._check_width(x)
