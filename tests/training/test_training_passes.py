@@ -254,3 +254,15 @@ def test_progress_says_what_matters(tmp_path, stream, quiet, capsys):
         {"loss": 1.0, "l0": 2.0, "explained_variance": 0.5, "dead_latents": n} for n in (3, 3, 7)
     ]
     assert summary(rows) == "loss 1, L0 2.0, EV 0.500, dead 3 to 7"
+
+
+def test_a_diverged_sae_does_not_take_the_others_with_it(tmp_path, stream, quiet):
+    block = {**VANILLA, "l1_coefficient": 0.3, "lr": [3e-3, 1e30], "clip_norm": None}
+    both = targets(tmp_path / "both", block)
+    with pytest.raises(TrainingError, match=r"lr-1e30: the loss is (nan|inf)"):
+        train_saes(both, stream(), **quiet)
+    assert [is_finished(target, D_MODEL) for target in both] == [True, False]
+    alone = targets(tmp_path / "alone", {**block, "lr": [3e-3]})
+    train_saes(alone, stream(), **quiet)
+    name = "sae_weights.safetensors"
+    assert files(both[0])[name] == files(alone[0])[name]

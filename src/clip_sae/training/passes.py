@@ -39,7 +39,7 @@ from clip_sae.training.weights import initial_weights
 CURVE_ROWS = 200  # a curve has about this many rows
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """One unfinished target with its learner and its curve so far."""
 
@@ -65,7 +65,8 @@ def train_saes(
     `stream` yields float32 [token, d_model] batches. `device`: "auto", "cpu", "cuda", …;
     `threads`: torch's threads on the CPU, None leaves them. Killed at any moment and called again,
     it continues from the last checkpoints and ends at the same bits. Raises TrainingError when
-    targets cannot share a pass, tokens have another width, or a loss is no longer finite.
+    targets cannot share a pass, tokens have another width, or a loss is no longer finite (after the
+    other SAEs of the pass are finished and saved).
     """
     steps = _check_one_pass(targets, stream)
     open_targets = [target for target in targets if not is_finished(target, d_model)]
@@ -78,9 +79,13 @@ def train_saes(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     with _thread_limit(threads), torch.no_grad():
         jobs = _open_jobs(open_targets, stream, steps, d_model, torch.device(device), log)
-        _run(jobs, stream, steps, d_model, checkpoint_every_steps, Progress(steps, progress, log))
+        diverged = _run(
+            jobs, stream, steps, d_model, checkpoint_every_steps, Progress(steps, progress, log)
+        )
         for job in jobs:
             finish(job.target, job.learner, job.curve, d_model)
+    if diverged:  # the others are finished and kept
+        raise TrainingError("\n".join(diverged))
 
 
 def _run(
@@ -90,7 +95,9 @@ def _run(
     d_model: int,
     checkpoint_every_steps: int,
     progress: Progress,
-) -> None:
+) -> list[str]:
+    """Train all jobs; a diverged one leaves `jobs` and the rest go on. Returns what diverged."""
+    diverged: list[str] = []
     device = jobs[0].learner.weights.b_dec.device
     start = min(job.learner.steps_done for job in jobs)
     curve_every = max(1, steps // CURVE_ROWS)
@@ -101,7 +108,12 @@ def _run(
             # A job resumed from a later checkpoint waits until the stream has caught up.
             current = [job for job in jobs if job.learner.steps_done == step]
             for job in current:
-                _step(job, tokens, measure=measure)
+                if reason := _step(job, tokens, measure=measure):
+                    diverged.append(reason)
+                    jobs.remove(job)
+            current = [job for job in current if job in jobs]
+            if not jobs:
+                return diverged
             progress.advance(step + 1, len(batch), [job.curve for job in current])
             if (step + 1) % checkpoint_every_steps == 0 and step + 1 < steps:
                 for job in current:
@@ -112,20 +124,23 @@ def _run(
                 f"the stream ended after {job.learner.steps_done} of {steps} batches; its "
                 f"n_batches is {stream.n_batches}. Check the store with `clip_sae verify`."
             )
+    return diverged
 
 
-def _step(job: Job, tokens: BatchTargets, *, measure: bool) -> None:
+def _step(job: Job, tokens: BatchTargets, *, measure: bool) -> str | None:
+    """Take one step; returns a sentence if the loss is no longer finite, else None."""
     row = job.learner.step(tokens, measure=measure)
     if row is None:
-        return
+        return None
     if not math.isfinite(row["loss"]):
-        raise TrainingError(
+        return (
             f"{job.target.variant}: the loss is {row['loss']} at step {row['step']} "
             f"(lr {job.target.recipe.lr:g}, {job.target.folder}). Lower lr, or raise "
             f"warmup_steps, and run again; if it happens at step 1, the tokens are not finite: "
             f"verify the store."
         )
     job.curve.append(row)
+    return None
 
 
 def _open_jobs(
