@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from clip_sae.architecture import Architecture, architecture
+from clip_sae.architecture import Architecture, ModelSource, architecture
 from clip_sae.recipes import RecipeError, SaeRecipe
 
 # Keys of an SAE block that say where it is trained; the rest is the recipe itself.
@@ -165,9 +165,6 @@ def _semantic_mistakes(config: dict):
 
 def model_architecture(config: dict) -> Architecture:
     """Return the geometry of the configured CLIP, read without loading it."""
-    # imported here: ModelSource lives beside the loader's other plain data
-    from clip_sae.architecture import ModelSource
-
     return architecture(ModelSource(config["model"]["model"], config["model"]["pretrained"]))
 
 

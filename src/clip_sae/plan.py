@@ -15,8 +15,6 @@ from clip_sae.recipes import SaeRecipe
 from clip_sae.specs import code_digest
 from clip_sae.versions import DRAW_VERSION, EXTRACT_VERSION, INDEX_VERSION, TRAIN_VERSION
 
-HOOKS = ("resid_post", "mlp_out")
-
 
 @dataclass(frozen=True)
 class StoreKey:
@@ -77,8 +75,7 @@ class Plan:
         self.results = config["results"].rstrip("/")
         self.workflow = Path(workflow)
         self.src = Path(src)
-        self._stores: dict[StoreKey, Artefact] = {}
-        self._wanted: dict[StoreKey, None] = {}  # in the order in which they were asked for
+        self._stores: dict[StoreKey, Artefact] = {}  # in the order in which they were asked for
 
     # --- content from outside ---------------------------------------------------------------
 
@@ -133,7 +130,6 @@ class Plan:
 
     def store(self, key: StoreKey) -> Artefact:
         """The store of one (data set, split, hook, layer); asking for it makes it wanted."""
-        self._wanted.setdefault(key)
         if key not in self._stores:
             block = self.config["activations"]
             keys = ("preprocess", "exif", "dtype", "chunk_mb", "min_shards", "permute_seed")
@@ -161,7 +157,7 @@ class Plan:
         """
         per_job = self.config["activations"]["layers_per_job"]
         blocks: dict[tuple, list[StoreKey]] = {}
-        for key in self._wanted:
+        for key in self._stores:
             blocks.setdefault((key.dataset, key.split, key.layer // per_job), []).append(key)
         return [
             ExtractionJob(*place, tuple(sorted(keys, key=lambda k: (k.layer, k.hook))))

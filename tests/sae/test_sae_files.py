@@ -134,3 +134,4 @@ def test_an_interrupted_save_leaves_no_finished_folder(folder, monkeypatch):
         Sae(4, 12, "vanilla").save(folder, {})
     assert not (folder / "cfg.json").exists()
     assert not list(folder.glob("*.partial")) and not list(folder.glob(".*.partial"))
+    assert not list(folder.glob(".*.tmp"))

@@ -85,9 +85,8 @@ def needs(*artefacts):
     if workflow.is_main_process:
         for path, reason in reasons.items():
             logger.info(f"out of date: {path} ({reason})")
-            if (
-                os.path.getmtime(path) > time.time()
-            ):  # a clock was wrong: Snakemake compares times
+            # Where a clock was wrong: Snakemake compares the mark's time with this one.
+            if os.path.getmtime(path) > time.time():
                 os.utime(path)
         write_text(Path(STALE_MARK), f"{time.time_ns()}\n")
     return [*paths, STALE_MARK]

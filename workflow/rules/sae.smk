@@ -41,7 +41,7 @@ for name, block in config["saes"].items():
                     layer=layer,
                     store=str(store.folder),
                     variants={sae.variant: sae.artefact.path for sae in saes},
-                    block={key: value for key, value in block.items()},
+                    block=block,
                     model=config["model"]["name"],
                 ),
             script:

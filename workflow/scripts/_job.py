@@ -36,6 +36,12 @@ class Job:
         if torch := sys.modules.get("torch"):  # adapters that draw or gather never import it
             torch.set_num_threads(self.threads)  # sums depend on it, in the seventh digit
 
+    def torch_device(self) -> str:
+        """The device for torch: "cuda" where the job was given a GPU and there is one."""
+        import torch  # adapters that draw or gather never import it
+
+        return "cuda" if self.device == "auto" and torch.cuda.is_available() else "cpu"
+
     def record(self, path: str) -> dict:
         """The record of the spec of one output."""
         return self.makes[str(path)]["record"]

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-import torch
 from _job import Job
 
 from clip_sae.analyses.activity import measure_activity
@@ -12,7 +11,7 @@ from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
 
 job = Job(snakemake)
-device = "cuda" if job.device == "auto" and torch.cuda.is_available() else "cpu"
+device = job.torch_device()
 tables = []
 for place in job.arguments["saes"]:
     job.log.info("%s %s, layer %d", place["recipe"], place["variant"], place["layer"])

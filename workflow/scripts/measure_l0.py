@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from _job import Job
 
 from clip_sae.analyses.activity import measure_activity
@@ -17,7 +16,7 @@ job = Job(snakemake)
 arguments = job.arguments
 manifest = read_manifest(Path(arguments["index"]), arguments["split"])
 rows = manifest.index[manifest["status"] == "ok"]
-device = "cuda" if job.device == "auto" and torch.cuda.is_available() else "cpu"
+device = job.torch_device()
 tokens, layers, image = [], [], []
 for name, folder in arguments["saes"].items():
     layer = int(name)

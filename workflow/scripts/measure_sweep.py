@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-import torch
 from _job import Job
 
 from clip_sae.analyses.sweep import choose_sweep_point, held_out_quality
@@ -11,7 +10,7 @@ from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
 
 job = Job(snakemake)
-device = "cuda" if job.device == "auto" and torch.cuda.is_available() else "cpu"
+device = job.torch_device()
 rows = []
 for place in job.arguments["saes"]:
     store = ActivationStore(Path(place["store"]))

@@ -19,6 +19,7 @@ from clip_sae.demo.words import (
     VOCABULARY,
 )
 from clip_sae.demo.world import IMAGE_SIZE
+from clip_sae.fingerprints import VOCABULARY_NAME
 
 # Grey 0.5 and the spread of a drawn pixel, in 0-1 units; the same for all three channels.
 PIXEL_MEAN = 0.5
@@ -26,7 +27,6 @@ PIXEL_STD = 0.25
 
 CONFIG_NAME = "open_clip_config.json"  # names that open_clip looks for in a `local-dir:`
 WEIGHTS_NAME = "open_clip_model.safetensors"
-VOCABULARY_NAME = "vocabulary.json"
 
 
 def demo_vocabulary() -> list[str]:

@@ -27,8 +27,8 @@ from clip_sae.demo.writing import (
     save_image,
     staged_folder,
     write_csv,
-    write_text,
 )
+from clip_sae.specs import write_text
 
 __all__ = [
     "N_PAIRS",

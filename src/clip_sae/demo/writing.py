@@ -1,7 +1,6 @@
 """Writing a drawn data set: all of it or nothing, and the same bytes for any number of workers."""
 
 import csv
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -42,14 +41,6 @@ def staged_folder(target: Path) -> Iterator[Path]:
         target.rename(outdated)
     partial.rename(target)
     shutil.rmtree(outdated, ignore_errors=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, object]]) -> None:

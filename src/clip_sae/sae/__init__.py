@@ -3,7 +3,7 @@
 Steering paper Eq. 3 and §3; PatchSAE §3. Training lives in clip_sae.training.
 """
 
-from clip_sae.sae.files import SaeFileError, weights_sha256, write_atomically
+from clip_sae.sae.files import SaeFileError, weights_sha256
 from clip_sae.sae.module import EncodeOutput, Sae, SaeOutput
 
 __all__ = [
@@ -12,5 +12,4 @@ __all__ = [
     "SaeFileError",
     "SaeOutput",
     "weights_sha256",
-    "write_atomically",
 ]

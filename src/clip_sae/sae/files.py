@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+
+from clip_sae.specs import file_sha256, write_bytes
 
 CONFIG_NAME = "cfg.json"
 WEIGHTS_NAME = "sae_weights.safetensors"
@@ -39,24 +40,9 @@ class LoadedSae:
     metadata: dict
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` so that `path` holds either its old or its whole new content."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def weights_sha256(folder: Path) -> str:
     """Return the sha256 of the folder's weights file."""
-    with open(Path(folder) / WEIGHTS_NAME, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(Path(folder) / WEIGHTS_NAME)
 
 
 def save_folder(
@@ -91,8 +77,8 @@ def save_folder(
             "clip_sae": {**metadata, "weights_sha256": hashlib.sha256(weights).hexdigest()},
         },
     }
-    write_atomically(folder / WEIGHTS_NAME, weights)
-    write_atomically(folder / CONFIG_NAME, (json.dumps(config, indent=2) + "\n").encode())
+    write_bytes(folder / WEIGHTS_NAME, weights)
+    write_bytes(folder / CONFIG_NAME, (json.dumps(config, indent=2) + "\n").encode())
 
 
 def load_folder(folder: Path) -> LoadedSae:

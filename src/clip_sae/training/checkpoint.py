@@ -18,9 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 
 from clip_sae.recipes import SaeRecipe
-from clip_sae.sae import SaeFileError, weights_sha256, write_atomically
+from clip_sae.sae import SaeFileError, weights_sha256
 from clip_sae.sae.files import CONFIG_NAME, read_config
-from clip_sae.specs import digest
+from clip_sae.specs import digest, write_bytes
 from clip_sae.training.learner import Learner
 from clip_sae.versions import TRAIN_VERSION
 
@@ -86,7 +86,7 @@ def save_checkpoint(target: TrainTarget, learner: Learner, curve: list[dict], ke
     """Write the learner's state and curve as one file, whole or not at all."""
     state = {name: tensor.cpu().contiguous() for name, tensor in learner.state().items()}
     header = {"key": key, "curve": json.dumps(curve)}
-    write_atomically(_checkpoint_path(target), save_tensors(state, metadata=header))
+    write_bytes(_checkpoint_path(target), save_tensors(state, metadata=header))
     write_curve(target, curve)
 
 
@@ -134,7 +134,7 @@ def write_curve(target: TrainTarget, curve: list[dict]) -> None:
     writer.writerow(CURVE_COLUMNS)
     for row in curve:
         writer.writerow([_plain(row[column]) for column in CURVE_COLUMNS])
-    write_atomically(Path(target.folder) / "curve.csv", text.getvalue().encode())
+    write_bytes(Path(target.folder) / "curve.csv", text.getvalue().encode())
 
 
 def _plain(value: float | int) -> str:
