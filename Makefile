@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/.installed
 
-.PHONY: demo extended test test-slow lint format docs clean
+.PHONY: demo extended test test-slow check-saelens lint format docs clean
 
 demo: $(STAMP)
 	$(BIN)/snakemake --cores $(CORES)
@@ -30,6 +30,20 @@ test: $(STAMP)
 # The longer checks: every rule on the paper's geometry, resumption of killed runs.
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+# SAEs to and from the real SAELens, in an environment of its own (about 6 GB with its default torch).
+SAELENS := .venv-saelens
+
+$(SAELENS)/.installed:
+	$(PYTHON) -m venv $(SAELENS)
+	$(SAELENS)/bin/python -m pip install --quiet sae-lens==6.54.12
+	@touch $@
+
+check-saelens: $(STAMP) $(SAELENS)/.installed
+	rm -rf $(SAELENS)/check
+	$(BIN)/python benchmarks/saelens_exchange.py write $(SAELENS)/check
+	$(SAELENS)/bin/python benchmarks/saelens_exchange.py theirs $(SAELENS)/check
+	$(BIN)/python benchmarks/saelens_exchange.py ours $(SAELENS)/check
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 verify    check stores against their checksums; --repair lets the next run redo what is damaged
 gc        list (and with --delete remove) artefacts that no config needs
 reindex   list a data folder again after its content has changed
+convert   turn an SAE of another project into an SAE folder of this one
 """
 
 import argparse
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_verify(verbs)
     _add_gc(verbs)
     _add_reindex(verbs)
+    _add_convert(verbs)
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
@@ -131,6 +133,60 @@ def _reindex(options: argparse.Namespace) -> int:
     rule = f"index_{options.dataset}"
     _snakemake(options.config, rule, "--forcerun", rule)
     print("Run snakemake again: what was made from other content is rebuilt.")
+    return 0
+
+
+def _add_convert(verbs) -> None:
+    verb = verbs.add_parser(
+        "convert", help="an SAE of another project as an SAE folder of this one"
+    )
+    verb.add_argument("source", type=Path, help="a checkpoint file or its folder")
+    verb.add_argument("destination", type=Path, help="folder to write; Sae.load reads it")
+    verb.add_argument(
+        "--from",
+        dest="format",
+        metavar="FORMAT",
+        help="saelens, prisma, patchsae, saev, sparsify, dictionary_learning or openai; recognised "
+        "by its files when left out",
+    )
+    verb.add_argument(
+        "--input-norm",
+        choices=("none", "layer_norm", "constant_norm_rescale"),
+        help="norm of each token before the encoder, where the files do not say or are wrong",
+    )
+    verb.add_argument(
+        "--input-scale",
+        type=float,
+        help="constant that tokens are multiplied by before the encoder",
+    )
+    verb.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="also read files with Python objects other than tensors (as plain records)",
+    )
+    verb.add_argument(
+        "--keep-norms",
+        action="store_true",
+        help="keep rows of W_dec of different norms where TopK forbids to fold them",
+    )
+    verb.set_defaults(run=_convert)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from clip_sae.sae.exchange import convert  # torch takes a while to import: only where used
+
+    done = convert(
+        options.source,
+        options.destination,
+        format=options.format,
+        input_norm=options.input_norm,
+        input_scale=options.input_scale,
+        allow_pickle=options.allow_pickle,
+        keep_norms=options.keep_norms,
+    )
+    print(f"{options.source} ({done.format}) -> {options.destination}: {done.sae.extra_repr()}")
+    for note in done.notes:
+        print(f"  {note}")
     return 0
 
 

@@ -64,6 +64,30 @@ def test_vanilla_is_saelens_standard(tmp_path):
     assert Sae.load(tmp_path).architecture == "vanilla"
 
 
+def test_jumprelu_keeps_its_threshold_and_how_it_was_trained(tmp_path):
+    sae = Sae(4, 8, "jumprelu")
+    sae.threshold.copy_(torch.rand(8, generator=torch.Generator().manual_seed(0)))
+    sae.save(tmp_path / "a", {}, training_architecture="batchtopk")
+    config = json.loads((tmp_path / "a/cfg.json").read_text())
+    assert config["architecture"] == "jumprelu" and "k" not in config
+    assert config["metadata"]["training_architecture"] == "batchtopk"
+    again = Sae.load(tmp_path / "a")
+    assert again.threshold.tolist() == sae.threshold.tolist()
+    again.save(tmp_path / "b", {})
+    for name in ("sae_weights.safetensors", "cfg.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_threshold_belongs_to_jumprelu_only(folder, tmp_path):
+    edit(folder, architecture="jumprelu")
+    with pytest.raises(SaeFileError, match="expected exactly .*'threshold'"):
+        Sae.load(folder)
+    Sae(4, 12, "jumprelu").save(tmp_path, {})
+    edit(tmp_path, architecture="standard")
+    with pytest.raises(SaeFileError, match="holds .*'threshold'"):
+        Sae.load(tmp_path)
+
+
 def test_a_foreign_folder_loads(folder):
     edit(folder)
     assert Sae.load(folder).metadata == {}
@@ -72,11 +96,14 @@ def test_a_foreign_folder_loads(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "gated"}, "architecture is 'gated'; this project reads standard, topk"),
+        (
+            {"architecture": "gated"},
+            "architecture is 'gated'; this project reads standard, topk, jumprelu.*sae convert",
+        ),
         ({"architecture": None}, "key 'architecture' is missing"),
         ({"k": None}, "key 'k' is missing"),
         ({"d_in": 5}, r"W_enc has shape \(4, 12\).*say \(5, 12\)"),
-        ({"normalize_activations": "constant_norm_rescale"}, "known: none, layer_norm"),
+        ({"normalize_activations": "expected_average_only_in"}, "known: none, layer_norm"),
         ({"apply_b_dec_to_input": False}, "apply_b_dec_to_input is false"),
     ],
 )

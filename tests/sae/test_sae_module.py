@@ -10,7 +10,8 @@ from clip_sae.sae import Sae
 from clip_sae.sae.activations import top_k_columns
 
 D_MODEL, D_SAE = 8, 24
-CASES = [("vanilla", None), ("topk", 3), ("topk", D_SAE)]
+CASES = [("vanilla", None), ("topk", 3), ("topk", D_SAE), ("jumprelu", None)]
+NORMS = ["none", "layer_norm", "constant_norm_rescale"]
 
 
 def random_sae(architecture, k, input_norm, seed=0) -> Sae:
@@ -19,6 +20,8 @@ def random_sae(architecture, k, input_norm, seed=0) -> Sae:
     for parameter in sae.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=generator).double())
     sae.W_dec /= sae.W_dec.norm(dim=1, keepdim=True)
+    if architecture == "jumprelu":
+        sae.threshold.abs_()
     return sae
 
 
@@ -35,15 +38,19 @@ def twin(sae: Sae, x: np.ndarray):
     if sae.input_norm == "layer_norm":
         mean, std = x.mean(), x.std(ddof=1)
         z = (x - mean) / (std + 1e-5)
+    if sae.input_norm == "constant_norm_rescale":
+        std = np.linalg.norm(x) / np.sqrt(len(x))
+        z = x / std
     pre = (z - b_dec) @ W_enc + b_enc
     keep = np.argsort(-pre)[: sae.k] if sae.k else np.arange(len(pre))
     latents = np.zeros_like(pre)
     latents[keep] = np.maximum(pre[keep], 0)
-    z_hat = latents @ W_dec + b_dec
-    return latents, z_hat * std + mean if sae.input_norm == "layer_norm" else z_hat
+    if sae.architecture == "jumprelu":
+        latents[pre <= sae.threshold.numpy()] = 0
+    return latents, (latents @ W_dec + b_dec) * std + mean
 
 
-@pytest.mark.parametrize("input_norm", ["none", "layer_norm"])
+@pytest.mark.parametrize("input_norm", NORMS)
 @pytest.mark.parametrize(("architecture", "k"), CASES)
 def test_forward_equals_the_twin(architecture, k, input_norm):
     sae, x = random_sae(architecture, k, input_norm), tokens(2, 5)
@@ -62,7 +69,7 @@ def test_decode_keeps_no_state():
     torch.testing.assert_close(sae.decode(code.latents, code.mean, code.std), expected)
 
 
-@pytest.mark.parametrize("input_norm", ["none", "layer_norm"])
+@pytest.mark.parametrize("input_norm", NORMS)
 def test_moving_a_latent_by_one_moves_x_hat_by_sigma_n(input_norm):
     sae, x = random_sae("vanilla", None, input_norm), tokens(3)
     code = sae.encode(x)
@@ -76,6 +83,34 @@ def test_a_trainable_sae_gives_gradients_through_top_k():
     sae = random_sae("topk", 3, "none").requires_grad_()
     sae(tokens(4)).x_hat.sum().backward()
     assert sae.W_enc.grad.abs().sum() > 0
+
+
+def test_jumprelu_is_strict_at_its_threshold_and_never_negative():
+    sae = Sae(2, 4, "jumprelu")
+    assert sae.threshold.tolist() == [0] * 4
+    sae.b_enc.copy_(torch.tensor([1.0, 1.0, -1.0, float("nan")]))
+    sae.threshold.copy_(torch.tensor([1.0, 0.5, -2.0, 0.0]))
+    latents = sae.encode(torch.zeros(1, 2)).latents[0]
+    assert latents[:3].tolist() == [0, 1, 0] and latents[3].isnan()
+
+
+def test_gradients_pass_jumprelu_where_it_is_open():
+    sae = random_sae("jumprelu", None, "none").requires_grad_()
+    code = sae.encode(tokens(4))
+    code.latents.sum().backward()
+    torch.testing.assert_close(sae.b_enc.grad, (code.latents > 0).double().sum(0))
+
+
+def test_only_jumprelu_has_a_threshold():
+    for architecture, k in (("vanilla", None), ("topk", 3)):
+        sae = Sae(2, 4, architecture, k=k)
+        assert sae.threshold is None and "threshold" not in sae.state_dict()
+    assert Sae(2, 4, "jumprelu", k=3).k is None
+
+
+def test_a_token_of_zeros_has_a_reconstruction():
+    sae = random_sae("vanilla", None, "constant_norm_rescale")
+    assert sae(torch.zeros(1, D_MODEL).double()).x_hat.tolist() == [[0.0] * D_MODEL]
 
 
 def test_wrong_width_and_wrong_words():

@@ -1,6 +1,8 @@
 """From pre-activations to latents: one small class per SAE architecture.
 
-Steering paper Eq. 3: ReLU for the vanilla SAE, the k largest and then ReLU for TopK.
+Steering paper Eq. 3: ReLU for the vanilla SAE, the k largest and then ReLU for TopK. JumpReLU is
+how every SAE with a threshold per latent is read (Rajamanoharan et al. 2024, arXiv 2407.14435, Eq.
+2): JumpReLU and Gated SAEs, and BatchTopK and Matryoshka SAEs once they are trained.
 """
 
 from __future__ import annotations
@@ -13,11 +15,15 @@ import torch
 
 
 class Activation(Protocol):
-    """Maps pre_acts [..., latent] to latents [..., latent] >= 0, differentiably."""
+    """Maps pre_acts [..., latent] to latents [..., latent] >= 0, differentiably in pre_acts.
+
+    `threshold` [latent] is the SAE's parameter of that name where `has_threshold`, else None.
+    """
 
     saelens_name: str
+    has_threshold: bool
 
-    def __call__(self, pre_acts: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, pre_acts: torch.Tensor, threshold: torch.Tensor | None) -> torch.Tensor: ...
 
     def config(self) -> dict:
         """Keys that cfg.json needs beside the architecture."""
@@ -26,8 +32,9 @@ class Activation(Protocol):
 @dataclass(frozen=True)
 class Relu:
     saelens_name = "standard"
+    has_threshold = False
 
-    def __call__(self, pre_acts: torch.Tensor) -> torch.Tensor:
+    def __call__(self, pre_acts: torch.Tensor, threshold: None = None) -> torch.Tensor:
         return pre_acts.relu()
 
     def config(self) -> dict:
@@ -40,8 +47,9 @@ class TopK:
 
     k: int
     saelens_name = "topk"
+    has_threshold = False
 
-    def __call__(self, pre_acts: torch.Tensor) -> torch.Tensor:
+    def __call__(self, pre_acts: torch.Tensor, threshold: None = None) -> torch.Tensor:
         flat = pre_acts.reshape(-1, pre_acts.shape[-1])
         columns = top_k_columns(flat.detach(), self.k)
         kept = flat.gather(1, columns).relu()
@@ -52,6 +60,21 @@ class TopK:
         return {"k": self.k, "rescale_acts_by_decoder_norm": False}
 
 
+@dataclass(frozen=True)
+class JumpRelu:
+    """Keeps a pre-activation that is above its latent's threshold, strictly, and above 0."""
+
+    saelens_name = "jumprelu"
+    has_threshold = True
+
+    def __call__(self, pre_acts: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
+        # The product, not a choice between two values, so that a NaN stays one.
+        return pre_acts.relu() * (pre_acts > threshold)
+
+    def config(self) -> dict:
+        return {}
+
+
 def make_activation(architecture: str, k: int | None, d_sae: int) -> Activation:
     """Return the activation of `architecture`; raises ValueError for an unknown one or a bad k."""
     if architecture == "vanilla":
@@ -60,7 +83,9 @@ def make_activation(architecture: str, k: int | None, d_sae: int) -> Activation:
         if k is None or not 1 <= k <= d_sae:
             raise ValueError(f"a topk SAE of {d_sae} latents needs 1 <= k <= {d_sae}; k is {k}.")
         return TopK(k)
-    raise ValueError(f"unknown SAE architecture {architecture!r}; known: vanilla, topk.")
+    if architecture == "jumprelu":
+        return JumpRelu()
+    raise ValueError(f"unknown SAE architecture {architecture!r}; known: vanilla, topk, jumprelu.")
 
 
 def top_k_columns(pre_acts: torch.Tensor, k: int) -> torch.Tensor:

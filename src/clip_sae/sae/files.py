@@ -20,7 +20,9 @@ from clip_sae.specs import file_sha256, write_bytes
 CONFIG_NAME = "cfg.json"
 WEIGHTS_NAME = "sae_weights.safetensors"
 SAELENS_FORMAT = "6.54.12"  # the release whose files this layout was checked against
-ARCHITECTURES = {"standard": "vanilla", "topk": "topk"}  # SAELens' word -> ours
+# SAELens' word for how an SAE is read -> ours
+ARCHITECTURES = {"standard": "vanilla", "topk": "topk", "jumprelu": "jumprelu"}
+INPUT_NORMS = ("none", "layer_norm", "constant_norm_rescale")  # SAELens' normalize_activations
 
 
 class SaeFileError(ValueError):
@@ -29,11 +31,15 @@ class SaeFileError(ValueError):
 
 @dataclass(frozen=True)
 class LoadedSae:
-    """What one folder says: sizes, architecture, tensors by name, and our metadata."""
+    """What one folder says: sizes, architecture, tensors by name, and our metadata.
+
+    `training_architecture` is how the SAE was trained, in SAELens' words.
+    """
 
     d_model: int
     d_sae: int
     architecture: str
+    training_architecture: str
     k: int | None
     input_norm: str
     tensors: dict[str, torch.Tensor]
@@ -50,11 +56,13 @@ def save_folder(
     tensors: dict[str, torch.Tensor],
     *,
     architecture: str,
+    training_architecture: str,
     input_norm: str,
     extra: dict,
     metadata: dict,
 ) -> None:
-    """Write the weights, then cfg.json; `architecture` is SAELens' word, `extra` its own keys."""
+    """Write the weights, then cfg.json; both architectures are SAELens' words, `extra` its own
+    keys."""
     folder.mkdir(parents=True, exist_ok=True)
     # A folder must never pair a finished-looking cfg.json with other weights.
     (folder / CONFIG_NAME).unlink(missing_ok=True)
@@ -73,7 +81,7 @@ def save_folder(
         **extra,
         "metadata": {
             "sae_lens_version": SAELENS_FORMAT,
-            "training_architecture": architecture,
+            "training_architecture": training_architecture,
             "clip_sae": {**metadata, "weights_sha256": hashlib.sha256(weights).hexdigest()},
         },
     }
@@ -84,21 +92,23 @@ def save_folder(
 def load_folder(folder: Path) -> LoadedSae:
     """Read and check one SAE folder; see `Sae.load` for the errors."""
     config = read_config(folder)
-    metadata = config.get("metadata", {}).get("clip_sae", {})
+    all_metadata = config.get("metadata", {})
+    metadata = all_metadata.get("clip_sae", {})
     tensors = _read_weights(folder, metadata.get("weights_sha256"))
     path = folder / CONFIG_NAME
     word = _need(config, "architecture", path)
     if word not in ARCHITECTURES:
         raise SaeFileError(
             f"{path}: architecture is {word!r}; this project reads "
-            f"{', '.join(ARCHITECTURES)}. Train or convert the SAE to one of them."
+            f"{', '.join(ARCHITECTURES)}. Convert it: python -m clip_sae convert {folder} DEST"
         )
     d_model, d_sae = int(_need(config, "d_in", path)), int(_need(config, "d_sae", path))
     k = int(_need(config, "k", path)) if word == "topk" else None
-    _check_shapes(folder, tensors, d_model, d_sae)
+    _check_shapes(folder, tensors, word, d_model, d_sae)
     _check_conventions(path, config, tensors)
     norm = config.get("normalize_activations", "none")
-    return LoadedSae(d_model, d_sae, ARCHITECTURES[word], k, norm, tensors, metadata)
+    trained = all_metadata.get("training_architecture", word)
+    return LoadedSae(d_model, d_sae, ARCHITECTURES[word], trained, k, norm, tensors, metadata)
 
 
 def read_config(folder: Path) -> dict:
@@ -138,13 +148,17 @@ def _read_weights(folder: Path, expected_sha256: str | None) -> dict[str, torch.
     return {name: tensor.float() for name, tensor in tensors.items()}
 
 
-def _check_shapes(folder: Path, tensors: dict[str, torch.Tensor], d_model: int, d_sae: int) -> None:
+def _check_shapes(
+    folder: Path, tensors: dict[str, torch.Tensor], word: str, d_model: int, d_sae: int
+) -> None:
     expected = {
         "W_enc": (d_model, d_sae),
         "b_enc": (d_sae,),
         "W_dec": (d_sae, d_model),
         "b_dec": (d_model,),
     }
+    if word == "jumprelu":
+        expected["threshold"] = (d_sae,)
     path = folder / WEIGHTS_NAME
     if set(tensors) != set(expected):
         raise SaeFileError(f"{path} holds {sorted(tensors)}; expected exactly {sorted(expected)}.")
@@ -159,22 +173,22 @@ def _check_shapes(folder: Path, tensors: dict[str, torch.Tensor], d_model: int, 
 def _check_conventions(path: Path, config: dict, tensors: dict[str, torch.Tensor]) -> None:
     """Refuse SAELens options under which the same weights would mean another function."""
     norm = config.get("normalize_activations", "none")
-    if norm not in ("none", "layer_norm"):
+    command = f"python -m clip_sae convert {path.parent} DEST"
+    if norm not in INPUT_NORMS:
         raise SaeFileError(
-            f"{path}: normalize_activations is {norm!r}; known: none, layer_norm. "
-            f"Fold the scale into the weights before loading."
+            f"{path}: normalize_activations is {norm!r}; known: {', '.join(INPUT_NORMS)}. "
+            f"Fold the scale into the weights: {command}"
         )
     if config.get("apply_b_dec_to_input", True) is not True:
         raise SaeFileError(
             f"{path}: apply_b_dec_to_input is false; this project subtracts b_dec before the "
-            f"encoder. Add b_dec W_enc to b_enc and set it to true."
+            f"encoder. Fold it: {command}"
         )
     norms = tensors["W_dec"].norm(dim=1)
     if config.get("rescale_acts_by_decoder_norm") and (norms - 1).abs().max() > 1e-3:
         raise SaeFileError(
             f"{path}: rescale_acts_by_decoder_norm is true and rows of W_dec have norms "
-            f"{norms.min():.3g} to {norms.max():.3g}. Fold them (SAELens: "
-            f"fold_W_dec_norm) before loading."
+            f"{norms.min():.3g} to {norms.max():.3g}. Fold them: {command}"
         )
 
 

@@ -1,0 +1,103 @@
+"""The formats that are known, and how each is recognised by its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from clip_sae.sae.exchange import (
+    dictionary_learning,
+    openai,
+    patchsae,
+    prisma,
+    saelens,
+    saev,
+    sparsify,
+)
+from clip_sae.sae.exchange.pickles import foreign_names, load_checkpoint
+from clip_sae.sae.exchange.source import SourceSae
+from clip_sae.sae.files import SaeFileError
+
+
+@dataclass(frozen=True)
+class Format:
+    """A reader, and the files that it needs (for people)."""
+
+    read: Callable[..., SourceSae]
+    files: str
+
+
+FORMATS = {
+    "saelens": Format(saelens.read, "a folder with cfg.json and sae_weights.safetensors"),
+    "prisma": Format(prisma.read, "n_images_<N>.pt, or weights.pt beside config.json"),
+    "patchsae": Format(patchsae.read, "a .pt file of cfg and state_dict"),
+    "saev": Format(saev.read, "sae.pt that begins with a line of JSON"),
+    "sparsify": Format(sparsify.read, "a folder with cfg.json and sae.safetensors"),
+    "dictionary_learning": Format(dictionary_learning.read, "ae.pt beside config.json"),
+    "openai": Format(openai.read, "a .pt state dict with pre_bias and latent_bias"),
+}
+
+
+def recognise(source: Path) -> str:
+    """Return the name in `FORMATS` of the SAE at `source`, a file or a folder.
+
+    Raises FileNotFoundError where there is nothing, and SaeFileError, listing what was found and
+    what is known, where the files fit no format.
+    """
+    if not source.exists():
+        raise FileNotFoundError(f"{source} does not exist; give a checkpoint file or its folder.")
+    name = _by_folder(source) if source.is_dir() else _by_file(source)
+    if name is None:
+        found = sorted(p.name for p in source.iterdir()) if source.is_dir() else [source.name]
+        known = "; ".join(f"{key}: {value.files}" for key, value in FORMATS.items())
+        raise SaeFileError(
+            f"{source} fits no known format (found: {', '.join(found[:12]) or 'nothing'}). "
+            f"Known are {known}. If it is one of them, name the file itself, or add --from FORMAT."
+        )
+    return name
+
+
+def _by_folder(folder: Path) -> str | None:
+    found = {path.name for path in folder.iterdir()}
+    if {"cfg.json", "sae_weights.safetensors"} <= found:
+        return "saelens"
+    if {"cfg.json", "sae.safetensors"} <= found:
+        return "sparsify"
+    if {"config.json", "ae.pt"} <= found:
+        return "dictionary_learning"
+    if "sae.pt" in found:
+        return "saev"
+    checkpoints = [name for name in found if name.startswith("n_images_") and name.endswith(".pt")]
+    return "prisma" if checkpoints or {"config.json", "weights.pt"} <= found else None
+
+
+def _by_file(path: Path) -> str | None:
+    if path.suffix == ".safetensors" or path.name == "cfg.json":
+        return _by_folder(path.parent)
+    if path.suffix != ".pt":
+        return None
+    if saev.begins_with_json(path):
+        return "saev"
+    if path.name == "ae.pt":
+        return "dictionary_learning"
+    names = " ".join(foreign_names(path))
+    if "vit_prisma" in names or path.name.startswith("n_images_"):
+        return "prisma"
+    if "sae_training" in names or "ViTSAERunnerConfig" in names:
+        return "patchsae"
+    if names:
+        return None
+    return _by_keys(path)
+
+
+def _by_keys(path: Path) -> str | None:
+    content = load_checkpoint(path, allow_pickle=False)
+    keys = set(content) if isinstance(content, dict) else set()
+    if {"pre_bias", "latent_bias"} <= keys:
+        return "openai"
+    if {"cfg", "state_dict"} <= keys:
+        return "patchsae"
+    if {"W_enc", "W_dec"} <= keys and (path.parent / "config.json").is_file():
+        return "prisma"
+    return None
