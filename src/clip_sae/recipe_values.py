@@ -6,6 +6,7 @@ Steering paper App. 10 names the keys. Standard library only, like recipes.py.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,17 +62,32 @@ def _betas(value: object) -> object:
     return pair if all(beta is not None and beta < 1 for beta in pair) else None
 
 
+def _prefixes(value: object) -> object:
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    shares = tuple(_number(0, open_low=True)(share) for share in value)
+    rising = all(a < b for a, b in itertools.pairwise(shares)) if None not in shares else False
+    return shares if rising and shares[-1] == 1 else None
+
+
 _POSITIVE = ValueRule(_number(0, open_low=True), "a number > 0")
 _NOT_NEGATIVE = ValueRule(_number(0, open_low=False), "a number >= 0")
 _WHOLE = ValueRule(_integer(0), "a whole number >= 0")
 _COUNT = ValueRule(_integer(1), "a whole number >= 1")
 
 RULES = {
-    "architecture": _choice("vanilla", "topk"),
+    "architecture": _choice("vanilla", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"),
     "form": _choice("standard", "prisma_compat"),
     "expansion_factor": _COUNT,
     "k": ValueRule(_integer(1), "a whole number >= 1", optional=True),
     "l1_coefficient": ValueRule(_number(0, open_low=False), "a number >= 0", optional=True),
+    "decoder_norm": _choice("unit", "free"),
+    "l0_coefficient": ValueRule(_number(0, open_low=False), "a number >= 0", optional=True),
+    "target_l0": ValueRule(_number(0, open_low=True), "a number > 0, or null", optional=True),
+    "bandwidth": _POSITIVE,
+    "initial_threshold": _NOT_NEGATIVE,
+    "sparsity_warmup_steps": _WHOLE,
+    "prefixes": ValueRule(_prefixes, "ascending shares of d_sae that end with 1, as [0.25, 1.0]"),
     "lr": _POSITIVE,
     "batch_tokens": _COUNT,
     "epochs": _POSITIVE,

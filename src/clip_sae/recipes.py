@@ -18,9 +18,16 @@ __all__ = ["ARCHITECTURES", "PASS_KEYS", "SWEEP_KEYS", "RecipeError", "SaeRecipe
 PASS_KEYS = ("batch_tokens", "epochs", "tokens", "data_seed")
 # A list on any of these trains one SAE per value.
 SWEEP_KEYS = (
+    "architecture",
     "expansion_factor",
     "k",
     "l1_coefficient",
+    "decoder_norm",
+    "l0_coefficient",
+    "target_l0",
+    "bandwidth",
+    "initial_threshold",
+    "sparsity_warmup_steps",
     "lr",
     "warmup_steps",
     "lr_schedule",
@@ -33,30 +40,58 @@ SWEEP_KEYS = (
     "seed",
     "b_dec_init",
 )
+LIST_KEYS = ("adam_betas", "prefixes")  # whose value is a list itself
+
+# Keys that mean something to some architectures only, with what they do there.
+SPECIAL_KEYS = {
+    "k": "it fixes the number of active latents of topk, batchtopk and matryoshka",
+    "l1_coefficient": "it weighs the L1 term of vanilla and gated",
+    "decoder_norm": "only a vanilla SAE can have decoder rows of free norm",
+    "l0_coefficient": "it weighs the L0 term of jumprelu",
+    "target_l0": "it is the L0 that jumprelu is pulled to",
+    "bandwidth": "it is the width of jumprelu's gradient estimator",
+    "initial_threshold": "it is where jumprelu's thresholds start",
+    "sparsity_warmup_steps": "it warms up the sparsity term of vanilla, gated and jumprelu",
+    "prefixes": "they are the nested dictionaries of matryoshka",
+    "ghost_grads": "they revive dead latents of vanilla, and of topk in `form: prisma_compat`",
+    "aux_k": "AuxK revives dead latents of topk, batchtopk, matryoshka and jumprelu",
+}
 
 
 @dataclass(frozen=True)
 class ArchitectureRules:
-    """Which keys one architecture needs and which ones mean nothing to it."""
+    """The special keys that one architecture needs, and those that it may have."""
 
     needs: tuple[str, ...]
-    refuses: dict[str, str]  # key -> why
+    may: tuple[str, ...]
+    forms: tuple[str, ...] = ("standard",)
+    aux_k: bool = False  # whether AuxK is on unless a recipe turns it off
+
+    @property
+    def refuses(self) -> list[str]:
+        """Special keys that mean nothing to it."""
+        return [key for key in SPECIAL_KEYS if key not in self.needs + self.may]
 
 
 ARCHITECTURES = {
     "vanilla": ArchitectureRules(
         needs=("l1_coefficient",),
-        refuses={
-            "k": "a vanilla SAE has no k: its sparsity comes from l1_coefficient",
-            "aux_k": "AuxK revives dead TopK latents; for a vanilla SAE write `ghost_grads: true`",
-        },
+        may=("decoder_norm", "sparsity_warmup_steps", "ghost_grads"),
+        forms=("standard", "prisma_compat"),
     ),
     "topk": ArchitectureRules(
         needs=("k",),
-        refuses={
-            "l1_coefficient": "TopK fixes the number of active latents by k and takes no L1 term",
-        },
+        may=("aux_k", "ghost_grads"),
+        forms=("standard", "prisma_compat"),
+        aux_k=True,
     ),
+    "batchtopk": ArchitectureRules(needs=("k",), may=("aux_k",), aux_k=True),
+    "jumprelu": ArchitectureRules(
+        needs=("l0_coefficient",),
+        may=("target_l0", "bandwidth", "initial_threshold", "sparsity_warmup_steps", "aux_k"),
+    ),
+    "gated": ArchitectureRules(needs=("l1_coefficient",), may=("sparsity_warmup_steps",)),
+    "matryoshka": ArchitectureRules(needs=("k",), may=("prefixes", "aux_k"), aux_k=True),
 }
 
 # `standard` values are the field's; `prisma_compat` values are the defaults of the paper's code.
@@ -70,9 +105,11 @@ FORM_DEFAULTS = {
 class SaeRecipe:
     """All that decides the weights of one SAE, given the tokens it is trained on.
 
-    `d_sae` = `expansion_factor` x d_model. `dead_window_tokens`: a latent silent for more tokens
-    than this is dead. `aux_k`: number of dead latents in the AuxK term, "auto" = d_model // 2,
-    None = no AuxK. `lr` and `l1_coefficient` are in the units of `form` (equations.md, Eq. 3).
+    `d_sae` = `expansion_factor` x d_model. `decoder_norm`: "unit" rows, or "free" ones whose norm
+    weighs the L1 term. `target_l0`: jumprelu's loss is then `l0_coefficient` (L0 / target − 1)².
+    `prefixes`: shares of d_sae, ascending to 1. `dead_window_tokens`: a latent silent for more
+    tokens than this is dead. `aux_k`: number of dead latents in the AuxK term, "auto" =
+    d_model // 2, None = no AuxK. `lr` and `l1_coefficient` are in the units of `form` (Eq. 3).
     """
 
     architecture: str
@@ -80,6 +117,13 @@ class SaeRecipe:
     form: str = "standard"
     k: int | None = None
     l1_coefficient: float | None = None
+    decoder_norm: str = "unit"
+    l0_coefficient: float | None = None
+    target_l0: float | None = None
+    bandwidth: float = 0.1  # of pre-activations whose spread is about 1
+    initial_threshold: float = 0.1
+    sparsity_warmup_steps: int = 0
+    prefixes: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5, 1.0)
     lr: float = 4e-4
     batch_tokens: int = 4096
     epochs: float = 1.0
@@ -112,6 +156,8 @@ class SaeRecipe:
             )
         _check_keys(name, block)
         swept = [key for key, value in block.items() if _is_sweep(name, key, value)]
+        if "architecture" in swept:
+            return _architectures(cls, name, block)
         variants = []
         for values in itertools.product(*(block[key] for key in swept)):
             chosen = dict(zip(swept, values, strict=True))
@@ -122,6 +168,22 @@ class SaeRecipe:
     def d_sae(self, d_model: int) -> int:
         """Number of latents on tokens of width `d_model`."""
         return self.expansion_factor * d_model
+
+    @property
+    def sparsity_knob(self) -> str:
+        """Name of the key that decides how many latents are active."""
+        if self.target_l0 is not None:
+            return "target_l0"
+        return ARCHITECTURES[self.architecture].needs[0]
+
+    @property
+    def initial_row_norm(self) -> float:
+        """Norm of the decoder's rows before training; free ones start short, as in SAELens."""
+        return 0.1 if self.decoder_norm == "free" else 1.0
+
+    def prefix_latents(self, d_sae: int) -> tuple[int, ...]:
+        """Numbers of latents of the nested dictionaries, ascending, without repeats."""
+        return tuple(sorted({max(1, round(share * d_sae)) for share in self.prefixes}))
 
     def aux_latents(self, d_model: int) -> int:
         """Number of dead latents in the AuxK term, 0 without one."""
@@ -145,10 +207,33 @@ class SaeRecipe:
         return max(1, math.ceil(self.epochs * n_batches - 1e-9))
 
     def to_dict(self) -> dict:
-        """Every field as plain JSON values in a fixed order, for digests and metadata."""
-        plain = asdict(self)
-        plain["adam_betas"] = list(self.adam_betas)
+        """Every field that matters as plain JSON values in a fixed order, for digests.
+
+        Keys that mean nothing to the architecture are left out, so that a new kind of SAE changes
+        no digest of the others.
+        """
+        idle = ARCHITECTURES[self.architecture].refuses
+        plain = {key: value for key, value in asdict(self).items() if key not in idle}
+        for key in LIST_KEYS:
+            if key in plain:
+                plain[key] = list(plain[key])
         return dict(sorted(plain.items()))
+
+
+EXAMPLES = {"k": 32, "l1_coefficient": 1.0e-4, "l0_coefficient": 0.01}
+
+
+def _architectures(cls: type, name: str, block: dict) -> list[tuple[str, SaeRecipe]]:
+    """The variants of a block that lists architectures: each takes the keys that it knows."""
+    variants = []
+    for architecture in block["architecture"]:
+        check_value(name, "architecture", architecture)
+        idle = ARCHITECTURES[architecture].refuses
+        own = {key: value for key, value in block.items() if key not in idle}
+        for variant, recipe in cls.from_config(name, {**own, "architecture": architecture}):
+            rest = "" if variant == "base" else f"_{variant}"
+            variants.append((f"architecture-{architecture}{rest}", recipe))
+    return variants
 
 
 def _check_keys(name: str, block: dict) -> None:
@@ -168,7 +253,7 @@ def _check_keys(name: str, block: dict) -> None:
 
 
 def _is_sweep(name: str, key: str, value: object) -> bool:
-    if not isinstance(value, list | tuple) or key == "adam_betas":
+    if not isinstance(value, list | tuple) or key in LIST_KEYS:
         return False
     if key in PASS_KEYS:
         raise RecipeError(
@@ -192,19 +277,29 @@ def _complete(name: str, block: dict) -> dict:
     """One list-free block with its defaults filled in and every value checked."""
     block = {key: check_value(name, key, value) for key, value in block.items()}
     form = block.setdefault("form", "standard")
-    rules = ARCHITECTURES[block["architecture"]]
+    architecture = block["architecture"]
+    rules = ARCHITECTURES[architecture]
     for key in rules.needs:
         if block.get(key) is None:
             raise RecipeError(
-                f"recipe {name!r}: architecture {block['architecture']} needs {key}. "
-                f"Write `{key}: {32 if key == 'k' else 1.0e-4}`."
+                f"recipe {name!r}: architecture {architecture} needs {key}: {SPECIAL_KEYS[key]}. "
+                f"Write `{key}: {EXAMPLES[key]}`."
             )
-    for key, why in rules.refuses.items():
-        if block.get(key) is not None:
-            raise RecipeError(f"recipe {name!r}: remove {key}: {why}.")
+    for key in rules.refuses:
+        if block.get(key):
+            raise RecipeError(
+                f"recipe {name!r}: remove {key} from this {architecture} SAE: {SPECIAL_KEYS[key]}."
+            )
+    if form not in rules.forms:
+        raise RecipeError(
+            f"recipe {name!r}: form {form} is the paper's code, which has no {architecture} SAE. "
+            f"Remove form, or write architecture: vanilla or topk."
+        )
     _check_revival(name, block, form)
     defaults = dict(FORM_DEFAULTS[form])
-    if block["architecture"] == "topk" and form == "standard":
+    if "ghost_grads" in rules.refuses:
+        defaults["ghost_grads"] = False
+    if rules.aux_k and form == "standard":
         defaults["aux_k"] = "auto"
     return {**defaults, **block}
 

@@ -8,5 +8,5 @@ stage's output changes and its version does not.
 DRAW_VERSION = 1  # the demo world's pictures (clip_sae.demo)
 INDEX_VERSION = 1  # manifests (clip_sae.datasets)
 EXTRACT_VERSION = 1  # activation stores (clip_sae.extraction, clip_sae.clip, clip_sae.store)
-TRAIN_VERSION = 1  # sparse autoencoders (clip_sae.training, clip_sae.sae)
-PRETRAIN_VERSION = 1  # the demo CLIP's weights (clip_sae.demo.pretrain)
+TRAIN_VERSION = 2  # sparse autoencoders (clip_sae.training, clip_sae.sae)
+PRETRAIN_VERSION = 2  # the demo CLIP's weights (clip_sae.demo.pretrain)

@@ -4,16 +4,17 @@ import pytest
 import torch
 
 from clip_sae.recipes import SaeRecipe
-from clip_sae.training import codes, encoders
-from clip_sae.training.encoders import Workspace
+from clip_sae.training import blocks, codes, encoders
 from clip_sae.training.learner import Learner
 from clip_sae.training.targets import BatchTargets
 from clip_sae.training.weights import Weights
+from clip_sae.training.workspace import Workspace
 
 D_MODEL, D_SAE, N_TOKENS = 6, 18, 23
 DEAD = torch.tensor([1, 4, 5, 11, 16])
 VANILLA = {"architecture": "vanilla", "l1_coefficient": 0.3}
 TOPK = {"architecture": "topk", "k": 4}
+JUMPRELU = {"architecture": "jumprelu", "l0_coefficient": 0.2, "bandwidth": 0.9}
 RECIPES = {
     "vanilla": VANILLA,
     "vanilla_ghost": {**VANILLA, "ghost_grads": True},
@@ -23,6 +24,13 @@ RECIPES = {
     "topk_few_dead": {**TOPK, "aux_k": 9},
     "topk_many_dead": {**TOPK, "aux_k": 2, "aux_k_coefficient": 0.5},
     "topk_prisma": {**TOPK, "form": "prisma_compat"},
+    "vanilla_free_norm": {**VANILLA, "decoder_norm": "free"},
+    "batchtopk": {**TOPK, "architecture": "batchtopk"},
+    "matryoshka": {**TOPK, "architecture": "matryoshka", "prefixes": [0.2, 0.5, 1.0]},
+    "jumprelu": JUMPRELU,
+    "jumprelu_target": {**JUMPRELU, "target_l0": 3.0},
+    "jumprelu_aux_k": {**JUMPRELU, "aux_k": 2},
+    "gated": {"architecture": "gated", "l1_coefficient": 0.3},
 }
 
 
@@ -50,31 +58,94 @@ def random_tokens(seed=1):
 
 def hand_gradients(recipe, weights, x, dead):
     learner = Learner(recipe, weights, 10, Workspace())
+    spread = torch.linspace(-0.4, 0.4, D_SAE, dtype=weights.b_dec.dtype)
+    for own in (weights.threshold, weights.b_gate, weights.r_mag):
+        if own is not None:
+            own += spread if own is not weights.threshold else spread.abs()
+    if recipe.decoder_norm == "free":
+        weights.W_dec *= 1.3 + spread.unsqueeze(1)
     with torch.no_grad():
         losses = learner.backward(BatchTargets(x).get(recipe.input_norm, recipe.form), dead)
     return losses, learner.grads.tensors()
 
 
+class Step(torch.autograd.Function):
+    """1[p > θ] with the rectangle of width ε as its derivative."""
+
+    @staticmethod
+    def forward(ctx, p, theta, width):
+        ctx.save_for_backward(((p - theta).abs() < width / 2).to(p) / width)
+        return (p > theta).to(p)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (rectangle,) = ctx.saved_tensors
+        return None, -(rectangle * grad).sum(0), None
+
+
+class Jump(torch.autograd.Function):
+    """p 1[p > θ]; θ gets the rectangle's gradient times θ, p only that of an open gate."""
+
+    @staticmethod
+    def forward(ctx, p, theta, width):
+        ctx.save_for_backward(p > theta, theta * ((p - theta).abs() < width / 2).to(p) / width)
+        return p * (p > theta)
+
+    @staticmethod
+    def backward(ctx, grad):
+        open_gate, pull = ctx.saved_tensors
+        return grad * open_gate, -(pull * grad).sum(0), None
+
+
+def latents_and_sparsity(recipe: SaeRecipe, w: dict, pre):
+    """f and the sparsity term of an architecture; `pre` without b_enc for gated."""
+    l1 = recipe.l1_coefficient or 0
+    match recipe.architecture:
+        case "vanilla":
+            norms = w["W_dec"].norm(dim=1) if recipe.decoder_norm == "free" else 1.0
+            return pre.relu(), l1 * (pre.relu() * norms).sum(1).mean()
+        case "topk":
+            return pre.relu() * (pre >= pre.topk(recipe.k, dim=1).values[:, -1:]), 0.0
+        case "batchtopk" | "matryoshka":
+            cut = pre.flatten().topk(recipe.k * len(pre)).values[-1]
+            return pre.relu() * (pre >= cut), 0.0
+        case "jumprelu":
+            l0 = Step.apply(pre, w["threshold"], recipe.bandwidth).sum(1).mean()
+            term = recipe.l0_coefficient * l0
+            if recipe.target_l0:
+                term = recipe.l0_coefficient * (l0 / recipe.target_l0 - 1) ** 2
+            return Jump.apply(pre, w["threshold"], recipe.bandwidth), term
+        case "gated":
+            gate = pre + w["b_gate"]
+            magnitude = (pre * w["r_mag"].exp() + w["b_enc"]).relu()
+            return magnitude * (gate > 0), l1 * gate.relu().sum(1).mean()
+    raise AssertionError(recipe.architecture)
+
+
 def autograd_losses(recipe: SaeRecipe, w: dict, x, dead):
-    """The formulas of equations.md, dense, as one would write them in a paper."""
+    """The formulas of each architecture's paper, dense, as one would write them there."""
     mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True)
     z = (x - mean) / (std + 1e-5)
     if recipe.input_norm == "none":
         mean, std, z = torch.zeros_like(mean), torch.ones_like(std), x
-    pre = (z - w["b_dec"]) @ w["W_enc_rows"].T + w["b_enc"]
-    latents = pre.relu()
-    if recipe.architecture == "topk":
-        kth = pre.topk(recipe.k, dim=1).values[:, -1:]
-        latents = latents * (pre >= kth)
+    pre = (z - w["b_dec"]) @ w["W_enc_rows"].T
+    if recipe.architecture != "gated":
+        pre = pre + w["b_enc"]
+    latents, sparsity = latents_and_sparsity(recipe, w, pre)
     z_hat = latents @ w["W_dec"] + w["b_dec"]
-    sparsity = (recipe.l1_coefficient or 0) * latents.sum(1).mean()
     if recipe.form == "standard":
         error, loss = z - z_hat, (z - z_hat).square().sum(1).mean()
     else:
         error = x - (z_hat * std + mean)
         loss = (error.square() / (x - x.mean(0)).norm(dim=1, keepdim=True)).mean()
+    if recipe.architecture == "matryoshka":
+        nested = [latents[:, :m] @ w["W_dec"][:m] + w["b_dec"] for m in (4, 9, 18)]
+        loss = sum((z - part).square().sum(1).mean() for part in nested) / 3
+    if recipe.architecture == "gated":
+        frozen = (pre + w["b_gate"]).relu() @ w["W_dec"].detach() + w["b_dec"].detach()
+        sparsity = sparsity + (z - frozen).square().sum(1).mean()
     aux = auxiliary(recipe, w, pre, error.detach(), loss.detach(), dead)
-    return loss, sparsity, aux
+    return loss, torch.as_tensor(sparsity, dtype=torch.float64), aux
 
 
 def auxiliary(recipe, w, pre, error, loss, dead):
@@ -99,7 +170,7 @@ def auxiliary(recipe, w, pre, error, loss, dead):
 @pytest.fixture(params=["dense", "sparse", "sparse_without_mkl"])
 def route(request, monkeypatch):
     """Which products a vanilla SAE takes; several blocks of tokens in each."""
-    monkeypatch.setattr(encoders, "BLOCK_TOKENS", 7)
+    monkeypatch.setattr(blocks, "BLOCK_TOKENS", 7)
     monkeypatch.setattr(encoders, "SPARSE_BELOW", 0.0 if request.param == "dense" else 2.0)
     if request.param == "sparse_without_mkl":
         monkeypatch.setattr(codes.torch.backends.mkl, "is_available", lambda: False)
@@ -118,15 +189,20 @@ def test_gradients_equal_autograd(name, input_norm, route):
     for key, tensor in w.items():
         torch.testing.assert_close(found[key], tensor.grad, rtol=1e-9, atol=1e-11, msg=key)
     target = BatchTargets(x).get(recipe.input_norm, recipe.form)
-    figures = losses.figures(target, recipe.l1_coefficient or 0.0)
+    figures = losses.figures(target)
     assert figures["reconstruction_loss"] == pytest.approx(loss.item(), rel=1e-12)
     assert figures["sparsity_loss"] == pytest.approx(sparsity.item(), rel=1e-12)
     assert figures["aux_loss"] == pytest.approx(aux.item(), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["vanilla_ghost", "vanilla_prisma", "topk", "topk_prisma"])
+@pytest.mark.parametrize(
+    "name",
+    ["vanilla_ghost", "vanilla_prisma", "topk", "topk_prisma", "batchtopk", "jumprelu_aux_k"],
+)
 def test_auxiliary_losses_move_the_dead_rows_and_no_others(name):
-    recipe = make_recipe({**RECIPES[name], **({"aux_k": 9} if name == "topk" else {})})
+    recipe = make_recipe(
+        {**RECIPES[name], **({"aux_k": 9} if "topk" in name and "prisma" not in name else {})}
+    )
     weights, x = random_weights(), random_tokens()
     _, with_aux = hand_gradients(recipe, weights, x, DEAD)
     _, without = hand_gradients(recipe, weights, x, DEAD[:0])

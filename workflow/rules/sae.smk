@@ -7,9 +7,15 @@ OUTPUTS  {results}/saes/{recipe}/L{layer}/{variant}-{digest}/ (a SAELens folder 
 
 EVALUATION = config["analyses"]["reconstruction"]
 TABLES = {"table3": EVALUATION["table3"], "table4": EVALUATION["table4"]}
-# Recipes of `rule all`: all but the sweep, whose many SAEs belong to `extended`.
-SWEEP_RECIPE = config["analyses"].get("sweep", {}).get("recipe")
-RECIPES = [name for name in config["saes"] if name != SWEEP_RECIPE]
+# Recipes of `rule all`: all but those of the sweep and the frontier, whose many SAEs belong to
+# `extended`, unless a table or a figure of `all` names them too.
+IN_EXTENDED = {
+    config["analyses"].get("sweep", {}).get("recipe"),
+    *config["analyses"].get("frontier", {}).get("recipes", []),
+}
+IN_ALL = {*TABLES["table3"], *TABLES["table4"], config["analyses"]["l0"]["recipe"]}
+RECIPES = [name for name in config["saes"] if name not in IN_EXTENDED - IN_ALL]
+
 
 for name, block in config["saes"].items():
     for layer in plan.layers(name):
@@ -33,6 +39,7 @@ for name, block in config["saes"].items():
             resources:
                 gpu=GPUS_PER_JOB,
                 checkpoint_every_steps=500,
+                processes=1,
             params:
                 spec=job_spec(
                     *(sae.artefact for sae in saes),

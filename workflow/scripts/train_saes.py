@@ -7,15 +7,13 @@ from _job import Job
 from clip_sae.config import SAE_PLACE
 from clip_sae.recipes import SaeRecipe
 from clip_sae.sae.files import weights_sha256
-from clip_sae.store import ActivationStore, TokenStream
-from clip_sae.training import TrainTarget, train_saes
+from clip_sae.training import StoreTokens, TrainTarget, train_on_store
 
 job = Job(snakemake)
 arguments, name = job.arguments, job.arguments["recipe"]
 block = {key: value for key, value in arguments["block"].items() if key not in SAE_PLACE}
 recipes = dict(SaeRecipe.from_config(name, block))
 fingerprints = job.fingerprints()
-store = ActivationStore(Path(arguments["store"]))
 targets = [
     TrainTarget(
         variant=variant,
@@ -31,10 +29,12 @@ targets = [
     for variant, path in arguments["variants"].items()
 ]
 first = targets[0].recipe
-train_saes(
+train_on_store(
     targets,
-    TokenStream(store, batch_tokens=first.batch_tokens, seed=first.data_seed, tokens=first.tokens),
-    d_model=store.d_model,
+    StoreTokens(
+        Path(arguments["store"]), first.batch_tokens, seed=first.data_seed, tokens=first.tokens
+    ),
+    processes=snakemake.resources.processes,
     device=job.device,
     threads=job.threads,
     checkpoint_every_steps=snakemake.resources.checkpoint_every_steps,

@@ -21,8 +21,11 @@ class Adam:
         self.first, self.second = weights.zeros_like(), weights.zeros_like()
         self.n_steps = 0
 
-    def step(self, grads: Weights, lr: float) -> None:
-        """Move the weights, in place, by one step on `grads`."""
+    def step(self, grads: Weights, lr: float, divisor: torch.Tensor | None = None) -> None:
+        """Move the weights, in place, by one step on `grads` / `divisor` (scalar).
+
+        Dividing in this one pass saves reading and writing all gradients for their clipping.
+        """
         tensors = list(self._weights.tensors().values())
         # The kernel reads the number of this step, counted from 1, beside each tensor.
         self.n_steps += 1
@@ -41,4 +44,5 @@ class Adam:
             eps=EPS,
             amsgrad=False,
             maximize=False,
+            grad_scale=None if divisor is None else divisor.float(),
         )

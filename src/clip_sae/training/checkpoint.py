@@ -122,7 +122,7 @@ def finish(target: TrainTarget, learner: Learner, curve: list[dict], d_model: in
             "final": curve[-1],
         },
     }
-    sae = learner.weights.to_sae(recipe.architecture, recipe.k, recipe.input_norm)
+    sae = learner.method.to_sae(learner.weights, recipe.input_norm)
     sae.save(target.folder, facts)
     shutil.rmtree(_checkpoint_path(target).parent, ignore_errors=True)
 

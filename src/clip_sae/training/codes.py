@@ -17,6 +17,9 @@ import torch
 
 from clip_sae.training.weights import Weights
 
+# What one unit of a latent costs in the loss: a number, or one per latent.
+Penalty = float | torch.Tensor
+
 
 class Codes(Protocol):
     """Latents f [token, latent] >= 0 of consecutive tokens."""
@@ -25,11 +28,12 @@ class Codes(Protocol):
         """Return f W_dec [token, d_model]."""
 
     def backward(
-        self, grads: Weights, z: torch.Tensor, g: torch.Tensor, W_dec: torch.Tensor, l1: float
+        self, grads: Weights, z: torch.Tensor, g: torch.Tensor, W_dec: torch.Tensor, l1: Penalty
     ) -> None:
-        """Add to `grads` the gradients of a loss with dL/d(f W_dec) = g and of l1 Σ f.
+        """Add to `grads` the gradients of a loss with dL/d(f W_dec) = g and of Σ l1 f.
 
-        `z` [token, d_model] is the encoder's input; `b_dec` is left to the caller.
+        `z` [token, d_model] is the encoder's input; `l1` a number or [latent]. `b_dec` is left to
+        the caller, and so is what a penalty that depends on W_dec asks of it.
         """
 
     def sums(self) -> torch.Tensor:
@@ -50,12 +54,10 @@ class DenseCodes:
         return self.latents @ W_dec
 
     def backward(
-        self, grads: Weights, z: torch.Tensor, g: torch.Tensor, W_dec: torch.Tensor, l1: float
+        self, grads: Weights, z: torch.Tensor, g: torch.Tensor, W_dec: torch.Tensor, l1: Penalty
     ) -> None:
         grads.W_dec.addmm_(self.latents.T, g)
-        d_pre = torch.mm(g, W_dec.T, out=self.buffer)
-        if l1:
-            d_pre.add_(l1)
+        d_pre = torch.mm(g, W_dec.T, out=self.buffer).add_(l1)
         # d_pre where the latent is active, else 0: ReLU's own backward, in place.
         torch.ops.aten.threshold_backward.grad_input(d_pre, self.latents, 0, grad_input=d_pre)
         grads.W_enc_rows.addmm_(d_pre.T, z)
@@ -94,22 +96,42 @@ class SparseCodes:
             parts[0].d_sae,
         )
 
+    def where(self, kept: torch.Tensor) -> SparseCodes:
+        """Return the entries where `kept` [entry] is true."""
+        before = torch.cat([kept.new_zeros(1, dtype=torch.int64), kept.cumsum(0)])
+        entries = torch.nonzero(kept).view(-1)
+        return SparseCodes(
+            before[self.row_start], self.columns[entries], self.values[entries], self.d_sae
+        )
+
+    def columns_from(self, first: int, stop: int) -> SparseCodes:
+        """Return the entries of latents `first` to `stop` - 1."""
+        return self.where((self.columns >= first) & (self.columns < stop))
+
     def decode(self, W_dec: torch.Tensor) -> torch.Tensor:
-        return self._matrix(self.values) @ W_dec
+        # 3x as fast on a CPU as the same product of a compressed matrix.
+        return torch.nn.functional.embedding_bag(
+            self.columns,
+            W_dec,
+            self.row_start,
+            mode="sum",
+            per_sample_weights=self.values,
+            include_last_offset=True,
+        )
 
     def backward(
-        self, grads: Weights, z: torch.Tensor, g: torch.Tensor, W_dec: torch.Tensor, l1: float
+        self, grads: Weights, z: torch.Tensor, g: torch.Tensor, W_dec: torch.Tensor, l1: Penalty
     ) -> None:
-        d_values = self._entries_of_product(g, W_dec)
-        if l1:
-            d_values = d_values + l1
-        d_values = d_values * (self.values > 0)  # TopK keeps entries that ReLU then closes
+        d_values = entries_of_product(self, g, W_dec)
+        d_values = d_values + (l1[self.columns] if isinstance(l1, torch.Tensor) else l1)
+        d_values = d_values * (self.values > 0)  # TopK may keep entries that ReLU then closes
         order, token, latent_start = self._by_latent()
         transposed = functools.partial(
             _compressed, latent_start, token, shape=(self.d_sae, len(self.row_start) - 1)
         )
-        grads.W_dec.add_(transposed(self.values[order]) @ g)
-        grads.W_enc_rows.add_(transposed(d_values[order]) @ z)
+        # In place: the product as an array of its own would cost more than the product.
+        grads.W_dec.addmm_(transposed(self.values[order]), g)
+        grads.W_enc_rows.addmm_(transposed(d_values[order]), z)
         grads.b_enc.index_add_(0, self.columns, d_values)
 
     def sums(self) -> torch.Tensor:
@@ -118,17 +140,10 @@ class SparseCodes:
     def n_active(self) -> int:
         return int(torch.count_nonzero(self.values))
 
-    def _matrix(self, values: torch.Tensor) -> torch.Tensor:
+    def matrix(self) -> torch.Tensor:
+        """Return the latents as a compressed sparse matrix [token, latent]."""
         shape = (len(self.row_start) - 1, self.d_sae)
-        return _compressed(self.row_start, self.columns, values, shape=shape)
-
-    def _entries_of_product(self, g: torch.Tensor, W_dec: torch.Tensor) -> torch.Tensor:
-        """Return (g W_decᵀ) at this code's entries only [entry]."""
-        if g.device.type == "cuda" or torch.backends.mkl.is_available():
-            pattern = self._matrix(self.values)
-            return torch.sparse.sampled_addmm(pattern, g, W_dec.T, beta=0.0).values()
-        token = torch.repeat_interleave(self.row_start.diff())
-        return (g[token] * W_dec[self.columns]).sum(dim=1)
+        return _compressed(self.row_start, self.columns, self.values, shape=shape)
 
     def _by_latent(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the entries' order by latent, the token of each in that order, latent starts."""
@@ -142,6 +157,18 @@ class SparseCodes:
         counts = torch.bincount(self.columns, minlength=self.d_sae)
         latent_start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         return order, token[order], latent_start
+
+
+def entries_of_product(pattern: SparseCodes, a: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return (a rowsᵀ) [entry] at the entries of `pattern` only.
+
+    `a` [token, d_model], `rows` [latent, d_model]; the pattern's values do not matter.
+    """
+    if a.device.type == "cuda" or torch.backends.mkl.is_available():
+        product = torch.sparse.sampled_addmm(pattern.matrix(), a, rows.T, beta=0.0)
+        return product.values()
+    token = torch.repeat_interleave(pattern.row_start.diff())
+    return (a[token] * rows[pattern.columns]).sum(dim=1)
 
 
 def _compressed(

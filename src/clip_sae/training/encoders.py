@@ -1,7 +1,6 @@
 """Encoders for training: from tokens to codes, block by block, never all of d_sae at once.
 
-Steering paper Eq. 3. One class per architecture; a new one needs `encode` and an entry in
-`make_encoder`, and its gradients if it is not a masked ReLU.
+Steering paper Eq. 3 (ReLU, TopK); Bussmann et al. 2024 (BatchTopK).
 """
 
 from __future__ import annotations
@@ -13,32 +12,20 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from clip_sae.recipes import SaeRecipe
-from clip_sae.sae.activations import top_k_columns
+from clip_sae.training.blocks import blocks
 from clip_sae.training.codes import Codes, DenseCodes, SparseCodes
+from clip_sae.training.parallel import Replicas
+from clip_sae.training.selection import (
+    Selector,
+    keep_largest,
+    pre_activations,
+)
 from clip_sae.training.weights import Weights
+from clip_sae.training.workspace import Workspace
 
-# Tokens per block on a CPU: pre-activations of a block stay in cache for small SAEs and take
-# 200 MB at d_sae 49,152. An accelerator takes the batch whole.
-BLOCK_TOKENS = 1024
 # Below this share of non-zero latents sparse products beat dense ones (measured on one core with
 # AVX-512, d_model 128); a vanilla SAE starts above it and falls below it while it learns.
 SPARSE_BELOW = 0.08
-
-
-class Workspace:
-    """Scratch arrays kept between steps, shared by all SAEs of a pass, which step in turn."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, torch.Tensor] = {}
-
-    def get(self, name: str, rows: int, columns: int, like: torch.Tensor) -> torch.Tensor:
-        """Return an uninitialised [rows, columns] array of `like`'s dtype and device."""
-        array = self._arrays.get(name)
-        if array is None or array.numel() < rows * columns or array.dtype != like.dtype:
-            array = like.new_empty(rows * columns)
-            self._arrays[name] = array
-        return array[: rows * columns].view(rows, columns)
 
 
 class Encoder(Protocol):
@@ -80,38 +67,82 @@ class TopKEncoder:
     workspace: Workspace = field(default_factory=Workspace)
 
     def encode(self, z: torch.Tensor, weights: Weights) -> Iterator[tuple[slice, Codes]]:
-        parts = []
-        for tokens in blocks(z):
-            pre_acts = pre_activations(z[tokens], weights, self.workspace)
-            columns = top_k_columns(pre_acts, self.k)
-            values = pre_acts.gather(1, columns).relu_()
-            row_start = torch.arange(0, columns.numel() + 1, self.k, device=z.device)
-            parts.append(
-                SparseCodes(row_start, columns.view(-1), values.view(-1), pre_acts.shape[1])
-            )
-        yield slice(0, len(z)), SparseCodes.concatenate(parts)
+        everything = slice(0, len(z))
+        if z.device.type != "cpu":
+            yield everything, _top_k_on_device(z, weights, self.k, self.workspace)
+            return
+        selector = Selector(self.workspace)
+        parts = [
+            keep_largest(selector.candidates(z[tokens], weights, self.k), self.k)
+            for tokens in blocks(z)
+        ]
+        yield everything, SparseCodes.concatenate(parts)
 
 
-def make_encoder(recipe: SaeRecipe, workspace: Workspace) -> Encoder:
-    """Return the training encoder of a recipe's architecture."""
-    if recipe.architecture == "vanilla":
-        return ReluEncoder(workspace)
-    if recipe.architecture == "topk":
-        return TopKEncoder(recipe.k, workspace)
-    raise ValueError(f"unknown SAE architecture {recipe.architecture!r}; known: vanilla, topk.")
+@dataclass
+class BatchTopKEncoder:
+    """BatchTopK: the k x token largest pre-activations of the whole batch, then ReLU.
+
+    Each block offers more than its share, since tokens differ. If one had nothing left to offer,
+    what it held back might belong among the largest: then all blocks offer twice as much.
+    `smallest_kept` is the smallest latent of the last batch (scalar), None if it has none.
+    """
+
+    k: int
+    workspace: Workspace = field(default_factory=Workspace)
+    replicas: Replicas = field(default_factory=Replicas)
+    smallest_kept: torch.Tensor | None = None
+
+    def encode(self, z: torch.Tensor, weights: Weights) -> Iterator[tuple[slice, Codes]]:
+        d_sae = len(weights.b_enc)
+        n_tokens = torch.tensor(len(z))
+        self.replicas.sum_(n_tokens)
+        offered = min(2 * self.k, d_sae)
+        while True:
+            codes = self._offers(z, weights, offered)
+            cut = self._cut(codes.values, self.k * int(n_tokens))
+            codes = codes.where(codes.values >= cut) if cut is not None else codes
+            if not self._exhausted(codes, z, offered) or offered == d_sae:
+                break
+            offered = min(2 * offered, d_sae)
+        values = self.replicas.concatenate(codes.values)
+        self.smallest_kept = values.min() if len(values) else None
+        yield slice(0, len(z)), codes
+
+    def _offers(self, z: torch.Tensor, weights: Weights, offered: int) -> SparseCodes:
+        """All positive entries that are among the `offered` x token largest of their block."""
+        selector = Selector(self.workspace)
+        parts = [selector.candidates(z[t], weights, offered, pooled=True) for t in blocks(z)]
+        codes = SparseCodes.concatenate(parts)
+        return codes.where(codes.values > 0)
+
+    def _cut(self, values: torch.Tensor, count: int) -> torch.Tensor | None:
+        """The `count`-th largest of all processes' values, None if there are not that many.
+
+        Of values that equal it all are kept, so that no order of tokens matters.
+        """
+        together = self.replicas.concatenate(values)
+        if len(together) <= count:
+            return None
+        return together.kthvalue(len(together) - count + 1).values
+
+    def _exhausted(self, codes: SparseCodes, z: torch.Tensor, offered: int) -> bool:
+        """Whether a block of any process kept as much as it was asked for."""
+        kept = codes.row_start.diff()
+        full = [int(kept[t].sum()) >= offered * (t.stop - t.start) for t in blocks(z)]
+        found = torch.tensor(any(full), dtype=torch.int64)
+        self.replicas.sum_(found)
+        return bool(found)
 
 
-def blocks(z: torch.Tensor) -> Iterator[slice]:
-    """Yield slices over the tokens of z, in order."""
-    step = BLOCK_TOKENS if z.device.type == "cpu" else len(z)
-    for start in range(0, len(z), step):
-        yield slice(start, min(start + step, len(z)))
-
-
-def pre_activations(z: torch.Tensor, weights: Weights, workspace: Workspace) -> torch.Tensor:
-    """Return z W_enc + b_enc [token, latent] in the workspace; overwritten by the next call."""
-    out = workspace.get("pre_acts", len(z), len(weights.b_enc), like=z)
-    return torch.addmm(weights.b_enc, z, weights.W_enc_rows.T, out=out)
+def _top_k_on_device(
+    z: torch.Tensor, weights: Weights, k: int, workspace: Workspace
+) -> SparseCodes:
+    """k entries for every token, also those that ReLU closes: no size waits for the device."""
+    pre_acts = pre_activations(z, weights, workspace)
+    values, columns = pre_acts.topk(k, dim=1, sorted=False)
+    row_start = torch.arange(0, columns.numel() + 1, k, device=z.device)
+    return SparseCodes(row_start, columns.view(-1), values.relu_().view(-1), len(weights.b_enc))
 
 
 def _is_sparse(active: torch.Tensor) -> bool:

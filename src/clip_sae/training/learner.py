@@ -1,49 +1,26 @@
 """One SAE while it is trained: one optimiser step, its state, its figures.
 
 Steering paper App. 10: Adam, gradient clipping, unit-norm decoder rows with the parallel gradient
-removed. Gradients are written by hand (codes.py, revival.py); nothing of width d_sae x batch is
-kept longer than a block of tokens.
+removed. Gradients are written by hand (codes.py and each architecture); nothing of width d_sae x
+batch is kept longer than a block of tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 import torch
 
 from clip_sae.recipes import SaeRecipe
 from clip_sae.training.adam import Adam
-from clip_sae.training.encoders import Workspace, make_encoder
+from clip_sae.training.losses import Losses
+from clip_sae.training.methods import make_method
+from clip_sae.training.parallel import Replicas
 from clip_sae.training.revival import StepError, make_revival
-from clip_sae.training.schedules import lr_factor
+from clip_sae.training.schedules import lr_factor, pressure
 from clip_sae.training.targets import BatchTargets, Target
 from clip_sae.training.weights import Weights
-
-
-@dataclass(frozen=True)
-class Losses:
-    """One batch's losses (scalars), error [token, d_model], Σ over tokens of latents [latent]."""
-
-    reconstruction: torch.Tensor
-    aux: torch.Tensor
-    error: torch.Tensor
-    sums: torch.Tensor
-    n_active: int
-
-    def figures(self, target: Target, l1: float) -> dict[str, float]:
-        """The losses, l0 and explained variance as numbers; l0 needs `count_active`."""
-        n_tokens = len(self.error)
-        sparsity = l1 / n_tokens * self.sums.sum()
-        squared = (self.error.square().sum(dim=1, keepdim=True) * target.raw_scale**2).sum()
-        return {
-            "loss": float(self.reconstruction + sparsity + self.aux),
-            "reconstruction_loss": float(self.reconstruction),
-            "sparsity_loss": float(sparsity),
-            "aux_loss": float(self.aux),
-            "l0": self.n_active / n_tokens,
-            "explained_variance": float(1 - squared / target.total_variance),
-        }
+from clip_sae.training.workspace import Workspace
 
 
 class Learner:
@@ -54,14 +31,20 @@ class Learner:
     """
 
     def __init__(
-        self, recipe: SaeRecipe, weights: Weights, total_steps: int, workspace: Workspace
+        self,
+        recipe: SaeRecipe,
+        weights: Weights,
+        total_steps: int,
+        workspace: Workspace,
+        replicas: Replicas = Replicas(),  # noqa: B008 - frozen
     ) -> None:
         d_sae, d_model = weights.W_dec.shape
         self.recipe, self.weights, self.total_steps = recipe, weights, total_steps
+        self.replicas = replicas
+        self.method = make_method(recipe, d_sae, workspace, replicas)
+        self.method.add_arrays(weights)
         self.grads = weights.zeros_like()
-        self.encoder = make_encoder(recipe, workspace)
         self.revival = make_revival(recipe, d_model, workspace)
-        self.l1 = recipe.l1_coefficient or 0.0
         self.steps_done = 0
         self.tokens_seen = 0
         self.tokens_since_fired = torch.zeros(d_sae, dtype=torch.int64, device=weights.b_dec.device)
@@ -75,15 +58,15 @@ class Learner:
         losses = self.backward(target, dead, count_active=measure)
         lr = self.recipe.lr * lr_factor(self.recipe, self.steps_done, self.total_steps)
         grad_norm = self._update(lr)
-        self._count_fired(losses.sums > 0, dead, len(target.z))
+        self._count_fired(losses.sums > 0, dead, target.n_tokens)
         self.steps_done += 1
-        self.tokens_seen += len(target.z)
+        self.tokens_seen += target.n_tokens
         if not measure:
             return None
         return {
             "step": self.steps_done,
             "tokens": self.tokens_seen,
-            **losses.figures(target, self.l1),
+            **losses.figures(target),
             "dead_latents": int(self.dead_mask().sum()),
             "revived_latents": int(self.revived),
             "lr": lr,
@@ -92,48 +75,56 @@ class Learner:
 
     def backward(self, target: Target, dead: torch.Tensor, *, count_active: bool = True) -> Losses:
         """Set `grads` to the gradients of the whole loss; `dead` [row] are the dead latents."""
+        target = target.share(self.replicas.share(target.n_tokens))
         self.grads.zero_()
-        losses = self._reconstruct(target, count_active)
-        step = StepError(target.z - self.weights.b_dec, losses.error, losses.reconstruction)
-        aux = self.revival.add(step, self.weights, self.grads, dead)
+        losses = self.method.backward(
+            target,
+            self.weights,
+            self.grads,
+            pressure=pressure(self.recipe, self.steps_done),
+            count_active=count_active,
+        )
+        losses.squared = (losses.error * target.raw_scale).square().sum()
+        z = target.z - self.weights.b_dec
+        step = StepError(z, losses.error, losses.reconstruction, target.n_tokens)
+        losses.aux = self.revival.add(step, self.weights, self.grads, dead)
         # z = normed x - b_dec: the encoder's gradients reach b_dec through its input.
-        self.grads.b_dec.sub_(self.grads.b_enc @ self.weights.W_enc_rows)
-        return replace(losses, aux=aux)
+        into_input = self.method.input_gradient(self.weights, self.grads)
+        self.grads.b_dec.sub_(into_input @ self.weights.W_enc_rows)
+        self._add_up(losses)
+        return losses
+
+    def _add_up(self, losses: Losses) -> None:
+        """Turn this replica's share of gradients and losses into the whole batch's."""
+        for tensor in (*self.grads.tensors().values(), *losses.sums_over_tokens()):
+            self.replicas.sum_(tensor)
 
     def dead_mask(self) -> torch.Tensor:
         """Return which latents [latent] have been silent for the whole window."""
         return self.tokens_since_fired > self.recipe.dead_window_tokens
 
-    def _reconstruct(self, target: Target, count_active: bool) -> Losses:
-        """Forward and backward of the reconstruction and L1 losses into `self.grads`."""
-        z = target.z - self.weights.b_dec
-        error = torch.empty_like(target.target)
-        sums = torch.zeros_like(self.weights.b_enc)
-        n_active = 0
-        slope = -2 * target.weight * target.scale
-        for tokens, codes in self.encoder.encode(z, self.weights):
-            z_hat = codes.decode(self.weights.W_dec).add_(self.weights.b_dec)
-            torch.sub(target.target[tokens], z_hat.mul_(target.scale[tokens]), out=error[tokens])
-            g = error[tokens] * slope[tokens]  # dL/dẑ
-            sums += codes.sums()
-            n_active += codes.n_active() if count_active else 0
-            codes.backward(self.grads, z[tokens], g, self.weights.W_dec, self.l1 / len(z))
-            self.grads.b_dec.add_(g.sum(dim=0))
-        loss = (error.square().sum(dim=1, keepdim=True) * target.weight).sum()
-        return Losses(loss, torch.zeros_like(loss), error, sums, n_active)
-
     def _update(self, lr: float) -> torch.Tensor:
         """Clip, project, Adam, renormalise; return the gradient's norm before clipping."""
-        grads = list(self.grads.tensors().values())
-        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in grads]))
-        if self.recipe.clip_norm is not None:
-            factor = (self.recipe.clip_norm / (norm + 1e-6)).clamp(max=1.0)
-            for grad in grads:
-                grad.mul_(factor)
-        remove_parallel_(self.grads.W_dec, self.weights.W_dec)
-        self.adam.step(self.grads, lr)
-        normalise_rows_(self.weights.W_dec)
+        unit_norm = self.method.unit_norm
+        norms = [
+            torch.linalg.vector_norm(grad)
+            for name, grad in self.grads.tensors().items()
+            if not (unit_norm and name == "W_dec")
+        ]
+        if unit_norm:
+            norms.append(remove_parallel_(self.grads.W_dec, self.weights.W_dec))
+        norm = torch.linalg.vector_norm(torch.stack(norms))
+        self.adam.step(self.grads, lr, self._divisor(norm))
+        if unit_norm:
+            normalise_rows_(self.weights.W_dec)
+        self.method.settle(self.weights)
         return norm
+
+    def _divisor(self, norm: torch.Tensor) -> torch.Tensor | None:
+        """What divides the gradients, at least 1, so that their norm is at most `clip_norm`."""
+        if self.recipe.clip_norm is None:
+            return None
+        return ((norm + 1e-6) / self.recipe.clip_norm).clamp(min=1.0)
 
     def _count_fired(self, fired: torch.Tensor, dead: torch.Tensor, n_tokens: int) -> None:
         self.revived += fired[dead].sum()
@@ -147,6 +138,7 @@ class Learner:
             for group, arrays in self._groups().items()
             for name, tensor in arrays.tensors().items()
         }
+        tensors |= {f"method.{name}": tensor for name, tensor in self.method.state().items()}
         tensors["tokens_since_fired"] = self.tokens_since_fired
         tensors["counts"] = torch.tensor(
             [self.steps_done, self.tokens_seen, int(self.revived)], dtype=torch.int64
@@ -158,6 +150,8 @@ class Learner:
         for group, arrays in self._groups().items():
             for name, tensor in arrays.tensors().items():
                 tensor.copy_(state[f"{group}.{name}"])
+        for name, tensor in self.method.state().items():
+            tensor.copy_(state[f"method.{name}"])
         self.tokens_since_fired.copy_(state["tokens_since_fired"])
         self.steps_done, self.tokens_seen, revived = state["counts"].tolist()
         self.adam.n_steps = self.steps_done
@@ -167,11 +161,17 @@ class Learner:
         return {"weights": self.weights, "first": self.adam.first, "second": self.adam.second}
 
 
-def remove_parallel_(grad: torch.Tensor, rows: torch.Tensor) -> None:
-    """Remove from grad [latent, d_model] what is parallel to the unit `rows`, in place."""
+def remove_parallel_(grad: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Remove from grad [latent, d_model] what is parallel to the unit `rows`, in place.
+
+    Returns the norm of the whole gradient before, from the same reading of it.
+    """
+    norms = []
     for part in _row_blocks(rows):
+        norms.append(torch.linalg.vector_norm(grad[part]))
         overlap = torch.linalg.vecdot(grad[part], rows[part]).unsqueeze(1)
         grad[part].addcmul_(rows[part], overlap, value=-1)
+    return torch.linalg.vector_norm(torch.stack(norms))
 
 
 def normalise_rows_(rows: torch.Tensor) -> None:
@@ -180,8 +180,8 @@ def normalise_rows_(rows: torch.Tensor) -> None:
         rows[part].div_(torch.linalg.vector_norm(rows[part], dim=1, keepdim=True))
 
 
-def _row_blocks(rows: torch.Tensor, elements: int = 2**20) -> Iterator[slice]:
-    """Slices over rows, small enough that temporaries stay in cache."""
-    step = max(1, elements // rows.shape[1])
+def _row_blocks(rows: torch.Tensor) -> Iterator[slice]:
+    """Slices over rows: small enough to stay in a core's cache; one for an accelerator."""
+    step = max(1, 2**20 // rows.shape[1]) if rows.device.type == "cpu" else len(rows)
     for start in range(0, len(rows), step):
         yield slice(start, start + step)

@@ -23,9 +23,10 @@ from clip_sae.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from clip_sae.training.encoders import Workspace
 from clip_sae.training.learner import Learner
+from clip_sae.training.parallel import Replicas
 from clip_sae.training.progress import Progress
+from clip_sae.training.selection import uses_bfloat16
 from clip_sae.training.source import (
     StartingPoints,
     TokenSource,
@@ -35,6 +36,7 @@ from clip_sae.training.source import (
 )
 from clip_sae.training.targets import BatchTargets
 from clip_sae.training.weights import initial_weights
+from clip_sae.training.workspace import Workspace
 
 CURVE_ROWS = 200  # a curve has about this many rows
 
@@ -68,7 +70,8 @@ def train_saes(
     targets cannot share a pass, tokens have another width, or a loss is no longer finite (after the
     other SAEs of the pass are finished and saved).
     """
-    steps = _check_one_pass(targets, stream)
+    replicas = Replicas.current()
+    steps = _check_one_pass(targets, stream, replicas)
     open_targets = [target for target in targets if not is_finished(target, d_model)]
     for target in targets:
         if target not in open_targets:
@@ -78,12 +81,15 @@ def train_saes(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     with _thread_limit(threads), torch.no_grad():
-        jobs = _open_jobs(open_targets, stream, steps, d_model, torch.device(device), log)
+        jobs = _open_jobs(open_targets, stream, steps, d_model, torch.device(device), replicas, log)
+        replicas.wait()  # all have read the checkpoints before the first writes one
         diverged = _run(
             jobs, stream, steps, d_model, checkpoint_every_steps, Progress(steps, progress, log)
         )
         for job in jobs:
-            finish(job.target, job.learner, job.curve, d_model)
+            replicas.check_same(job.learner.weights.W_dec)
+            if replicas.rank == 0:
+                finish(job.target, job.learner, job.curve, d_model)
     if diverged:  # the others are finished and kept
         raise TrainingError("\n".join(diverged))
 
@@ -117,7 +123,8 @@ def _run(
             progress.advance(step + 1, len(batch), [job.curve for job in current])
             if (step + 1) % checkpoint_every_steps == 0 and step + 1 < steps:
                 for job in current:
-                    save_checkpoint(job.target, job.learner, job.curve, job.key)
+                    if job.learner.replicas.rank == 0:
+                        save_checkpoint(job.target, job.learner, job.curve, job.key)
     for job in jobs:
         if job.learner.steps_done < steps:
             raise TrainingError(
@@ -149,6 +156,7 @@ def _open_jobs(
     steps: int,
     d_model: int,
     device: torch.device,
+    replicas: Replicas,
     log: Callable[[str], None],
 ) -> list[Job]:
     """Return a learner per target: resumed where a checkpoint fits, else from the start."""
@@ -162,17 +170,22 @@ def _open_jobs(
         key = f"{target.digest(d_model)}/{steps}"
         found = load_checkpoint(target, key)
         b_dec = torch.zeros(d_model, device=device) if found else starts.b_dec(recipe)
-        weights = initial_weights(d_model, recipe.d_sae(d_model), b_dec, recipe.seed)
-        job = Job(target, Learner(recipe, weights, steps, workspace), [], key)
+        weights = initial_weights(
+            d_model, recipe.d_sae(d_model), b_dec, recipe.seed, row_norm=recipe.initial_row_norm
+        )
+        job = Job(target, Learner(recipe, weights, steps, workspace, replicas), [], key)
         if found:
             state, job.curve = found
             job.learner.restore(state)
             log(f"{target.variant}: resuming at step {job.learner.steps_done} of {steps}")
         jobs.append(job)
+    if any(job.learner.method.selects for job in jobs):
+        low = any(uses_bfloat16(j.learner.weights.b_dec, j.learner.weights) for j in jobs)
+        log(f"the largest latents are found in {'bfloat16, checked in ' if low else ''}float32")
     return jobs
 
 
-def _check_one_pass(targets: list[TrainTarget], stream: TokenSource) -> int:
+def _check_one_pass(targets: list[TrainTarget], stream: TokenSource, replicas: Replicas) -> int:
     """Return the number of steps, the same for all targets."""
     if not targets:
         raise TrainingError("no SAE to train: the list of targets is empty.")
@@ -182,6 +195,12 @@ def _check_one_pass(targets: list[TrainTarget], stream: TokenSource) -> int:
             raise TrainingError(
                 f"SAEs of one pass share {key}, got {', '.join(values)}. Train them separately."
             )
+    ghosts = [target.variant for target in targets if target.recipe.ghost_grads]
+    if replicas.size > 1 and ghosts:
+        raise TrainingError(
+            f"{', '.join(ghosts)}: ghost gradients depend on the whole batch's error and cannot "
+            f"be trained in {replicas.size} processes. Use one, or `ghost_grads: false`."
+        )
     folders = [Path(target.folder) for target in targets]
     if len(set(folders)) < len(folders):
         raise TrainingError(f"two targets share a folder: {sorted(map(str, folders))}.")

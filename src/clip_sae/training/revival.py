@@ -12,8 +12,11 @@ from typing import Protocol
 import torch
 
 from clip_sae.recipes import SaeRecipe
-from clip_sae.training.encoders import ReluEncoder, TopKEncoder, Workspace, blocks, pre_activations
+from clip_sae.training.blocks import blocks
+from clip_sae.training.encoders import ReluEncoder, TopKEncoder
+from clip_sae.training.selection import pre_activations
 from clip_sae.training.weights import Weights
+from clip_sae.training.workspace import Workspace
 
 # exp of a larger pre-activation overflows when squared in float32. Dead latents lie below zero on
 # recent tokens, so the cap acts only on a latent that is about to fire by itself.
@@ -25,12 +28,14 @@ class StepError:
     """What the auxiliary losses see of a step: the error is a constant to them.
 
     `z` [token, d_model]: encoder input, b_dec subtracted. `error` [token, d_model]: target minus
-    output, in the units of the loss. `loss`: the reconstruction loss (scalar).
+    output, in the units of the loss. `loss`: the reconstruction loss (scalar). `n_tokens`: of the
+    whole batch.
     """
 
     z: torch.Tensor
     error: torch.Tensor
     loss: torch.Tensor
+    n_tokens: int
 
 
 class Revival(Protocol):
@@ -69,7 +74,7 @@ class AuxK:
         encoder = ReluEncoder(self.workspace) if few else TopKEncoder(self.k, self.workspace)
         rows = weights.rows(dead)
         row_grads = rows.zeros_like()
-        factor = self.coefficient / len(step.z)
+        factor = self.coefficient / step.n_tokens
         loss = step.loss.new_zeros(())
         for tokens, codes in encoder.encode(step.z, rows):
             miss = codes.decode(rows.W_dec) - step.error[tokens]

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the factor on `lr` at every optimiser step.
+"""Schedules: the factors on `lr` and on the sparsity term at every optimiser step.
 
 Steering paper App. 10: cosine with a 200-step warm-up.
 """
@@ -23,6 +23,13 @@ def lr_factor(recipe: SaeRecipe, step: int, total_steps: int) -> float:
     progress = (step - recipe.warmup_steps) / max(total_steps - recipe.warmup_steps, 1)
     floor = final_factor(recipe)
     return floor + 0.5 * (1 - floor) * (1 + math.cos(math.pi * progress))
+
+
+def pressure(recipe: SaeRecipe, step: int) -> float:
+    """Return the factor on the sparsity term at `step` (from 0): a linear warm-up to 1."""
+    if step < recipe.sparsity_warmup_steps:
+        return (step + 1) / recipe.sparsity_warmup_steps
+    return 1.0
 
 
 def final_factor(recipe: SaeRecipe) -> float:

@@ -7,7 +7,7 @@ Steering paper App. 10. Each form of the loss is one small function; all are
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -34,8 +34,8 @@ class NormedBatch:
 class Target:
     """The reconstruction loss of one batch; `weight`, `scale`, `raw_scale` are [token, 1].
 
-    `raw_scale` turns the error into the units of x, for explained variance. `total_variance` is
-    Σ‖x − batch mean‖².
+    `n_tokens` and `weight` belong to the whole batch, also in a share of it. `raw_scale` turns the
+    error into the units of x, for explained variance. `total_variance` is Σ‖x − batch mean‖².
     """
 
     z: torch.Tensor
@@ -44,6 +44,15 @@ class Target:
     weight: torch.Tensor
     raw_scale: torch.Tensor
     total_variance: torch.Tensor
+    n_tokens: int
+
+    def share(self, tokens: slice) -> Target:
+        """Return the part of some tokens; their weights stay those of the whole batch."""
+        parts = {
+            name: getattr(self, name)[tokens]
+            for name in ("z", "target", "scale", "weight", "raw_scale")
+        }
+        return replace(self, **parts)
 
 
 def standard_target(batch: NormedBatch) -> Target:
@@ -61,6 +70,7 @@ def standard_target(batch: NormedBatch) -> Target:
         weight=ones / len(batch.x),
         raw_scale=batch.std,  # the 1e-5 beside std in the norm is left out: a logged figure only
         total_variance=centred.square().sum(),
+        n_tokens=len(batch.x),
     )
 
 
@@ -77,6 +87,7 @@ def prisma_target(batch: NormedBatch) -> Target:
         weight=inverse / batch.x.numel(),
         raw_scale=torch.ones_like(batch.std),
         total_variance=distance.square().sum(),
+        n_tokens=len(batch.x),
     )
 
 

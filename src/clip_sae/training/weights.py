@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import torch
 
 from clip_sae.sae import Sae
+from clip_sae.sae.folding import Arrays
 
 
 @dataclass
@@ -26,10 +27,14 @@ class Weights:
     b_enc: torch.Tensor
     W_dec: torch.Tensor
     b_dec: torch.Tensor
+    threshold: torch.Tensor | None = None  # JumpReLU
+    b_gate: torch.Tensor | None = None  # Gated
+    r_mag: torch.Tensor | None = None  # Gated
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The arrays by name, in a fixed order."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """The arrays that this SAE has by name, in a fixed order."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def zeros_like(self) -> Weights:
         """New zeros of the same shapes."""
@@ -51,27 +56,37 @@ class Weights:
         for name in ("W_enc_rows", "b_enc", "W_dec"):
             getattr(self, name).index_add_(0, latents, getattr(other, name) * scale)
 
-    def to_sae(self, architecture: str, k: int | None, input_norm: str) -> Sae:
-        """Return the SAE with a copy of these weights, on the CPU."""
-        d_sae, d_model = self.W_dec.shape
-        sae = Sae(d_model, d_sae, architecture, k=k, input_norm=input_norm)
-        sae.W_enc.copy_(self.W_enc_rows.T)
-        sae.b_enc.copy_(self.b_enc)
-        sae.W_dec.copy_(self.W_dec)
-        sae.b_dec.copy_(self.b_dec)
-        return sae
+    def arrays(self, threshold: torch.Tensor | None = None) -> Arrays:
+        """Return these weights as an SAE's arrays on the CPU, with its `threshold` [latent]."""
+        found = Arrays(self.W_enc_rows.T, self.b_enc, self.W_dec, self.b_dec, threshold)
+        return Arrays(**{name: tensor.cpu() for name, tensor in found.tensors().items()})
 
 
-def initial_weights(d_model: int, d_sae: int, b_dec: torch.Tensor, seed: int) -> Weights:
-    """Return starting weights: a random unit-norm decoder, its transpose as encoder, zero b_enc.
+def to_sae(
+    arrays: Arrays, architecture: str, input_norm: str, trained_as: str, *, k: int | None = None
+) -> Sae:
+    """Return the SAE with a copy of `arrays`; `trained_as` is SAELens' word for its training."""
+    d_sae, d_model = arrays.W_dec.shape
+    sae = Sae(d_model, d_sae, architecture, k=k, input_norm=input_norm)
+    for name, tensor in arrays.tensors().items():
+        getattr(sae, name).copy_(tensor)
+    sae.training_architecture = trained_as
+    return sae
 
-    Drawn on the CPU, so that every device starts from the same numbers.
+
+def initial_weights(
+    d_model: int, d_sae: int, b_dec: torch.Tensor, seed: int, *, row_norm: float = 1.0
+) -> Weights:
+    """Return starting weights: random decoder rows, their transpose as encoder, zero b_enc.
+
+    `row_norm`: norm of the decoder's rows. Drawn on the CPU, so that every device starts from the
+    same numbers.
     """
     generator = torch.Generator().manual_seed(seed)
     W_dec = torch.empty(d_sae, d_model)
     torch.nn.init.kaiming_uniform_(W_dec, a=math.sqrt(5), generator=generator)
     W_dec = W_dec.to(b_dec)
-    W_dec /= W_dec.norm(dim=1, keepdim=True)
+    W_dec /= W_dec.norm(dim=1, keepdim=True) / row_norm
     return Weights(W_dec.clone(), b_dec.new_zeros(d_sae), W_dec, b_dec.clone())
 
 

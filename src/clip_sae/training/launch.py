@@ -1,0 +1,151 @@
+"""Training from a store, by one process or by several that share every batch.
+
+Not in the papers. For one SAE that is too slow for one device: each process takes its share of the
+tokens of every batch, on a device of its own, and gradients are added up (parallel.py). This
+process is the first of them; it starts the others, logs, and writes all files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed
+
+from clip_sae.store import ActivationStore, TokenStream
+from clip_sae.training.checkpoint import TrainTarget
+from clip_sae.training.passes import train_saes
+from clip_sae.training.source import TrainingError
+
+READY = b"ready\n"
+
+
+@dataclass(frozen=True)
+class StoreTokens:
+    """The tokens of a store, shuffled, as every process opens them for itself."""
+
+    path: Path
+    batch_tokens: int
+    seed: int
+    tokens: str = "all"
+
+    def open(self) -> TokenStream:
+        """Return the stream; the same batches in every process."""
+        return TokenStream(
+            ActivationStore(self.path),
+            batch_tokens=self.batch_tokens,
+            seed=self.seed,
+            tokens=self.tokens,
+        )
+
+
+def train_on_store(
+    targets: list[TrainTarget],
+    tokens: StoreTokens,
+    *,
+    processes: int = 1,
+    device: str = "auto",
+    threads: int = 1,
+    checkpoint_every_steps: int = 500,
+    progress: bool = True,
+    log: Callable[[str], None] = print,
+) -> None:
+    """Train every target that is not finished from a store; see `train_saes`.
+
+    `processes` > 1: data parallel, process i on GPU i if `device` is not "cpu", else on
+    `threads` // `processes` CPU threads. The result is that of one process up to rounding.
+    """
+    common = {"checkpoint_every_steps": checkpoint_every_steps}
+    if processes == 1:
+        stream = tokens.open()
+        train_saes(
+            targets,
+            stream,
+            d_model=stream.d_model,
+            device=device,
+            threads=threads,
+            progress=progress,
+            log=log,
+            **common,
+        )
+        return
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    if on_gpu and torch.cuda.device_count() < processes:
+        raise TrainingError(
+            f"{processes} processes were asked for, each with a GPU of its own, and "
+            f"{torch.cuda.device_count()} are visible. Ask for fewer processes or more GPUs."
+        )
+    share = max(1, threads // processes)
+    log(f"training in {processes} processes, {'one GPU' if on_gpu else f'{share} threads'} each")
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = f"file://{folder}/meeting"
+        work = pickle.dumps((targets, tokens, on_gpu, share, common, processes, meeting))
+        with _helpers(work, processes - 1):
+            _run(0, work, progress, log)
+
+
+def _run(rank: int, work: bytes, progress: bool, log: Callable[[str], None]) -> None:
+    targets, tokens, on_gpu, threads, common, size, meeting = pickle.loads(work)
+    torch.distributed.init_process_group(
+        "nccl" if on_gpu else "gloo", init_method=meeting, rank=rank, world_size=size
+    )
+    try:
+        stream = tokens.open()
+        train_saes(
+            targets,
+            stream,
+            d_model=stream.d_model,
+            device=f"cuda:{rank}" if on_gpu else "cpu",
+            threads=threads,
+            progress=progress,
+            log=log,
+            **common,
+        )
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _helpers(work: bytes, count: int) -> Iterator[None]:
+    """Run the other processes; none of them outlives this block."""
+    started = []
+    try:
+        for rank in range(1, count + 1):
+            command = [sys.executable, "-c", f"from {__name__} import help_train; help_train()"]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            process = subprocess.Popen([*command, str(rank)], **pipes)
+            started.append(process)
+            process.stdin.write(work)
+            process.stdin.close()
+        for process in started:  # one that died before they meet would be waited for in vain
+            if process.stdout.readline() != READY:
+                raise TrainingError(
+                    f"a process of the training could not start (exit code {process.wait()}); its "
+                    "message is above."
+                )
+        yield
+        for process in started:
+            if process.wait() != 0:
+                raise TrainingError(
+                    f"a process of the training ended with exit code {process.returncode}; its "
+                    "message is above."
+                )
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def help_train() -> None:
+    """What the other processes run; their work comes through a pipe from the first one."""
+    work = sys.stdin.buffer.read()
+    sys.stdout.buffer.write(READY)
+    sys.stdout.buffer.flush()
+    _run(int(sys.argv[1]), work, progress=False, log=lambda _: None)
