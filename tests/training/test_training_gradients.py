@@ -1,15 +1,19 @@
 """Hand-written gradients against autograd on dense formulas, in float64."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from clip_sae.recipes import SaeRecipe
-from clip_sae.training import blocks, codes, encoders
+from clip_sae.recipes import ARCHITECTURES, SaeRecipe
+from clip_sae.training import blocks, codes, entries
 from clip_sae.training.learner import Learner
+from clip_sae.training.parallel import Replicas
 from clip_sae.training.targets import BatchTargets
 from clip_sae.training.weights import Weights
 from clip_sae.training.workspace import Workspace
 
+ALONE = Replicas()
 D_MODEL, D_SAE, N_TOKENS = 6, 18, 23
 DEAD = torch.tensor([1, 4, 5, 11, 16])
 VANILLA = {"architecture": "vanilla", "l1_coefficient": 0.3}
@@ -25,6 +29,7 @@ RECIPES = {
     "topk_many_dead": {**TOPK, "aux_k": 2, "aux_k_coefficient": 0.5},
     "topk_prisma": {**TOPK, "form": "prisma_compat"},
     "vanilla_free_norm": {**VANILLA, "decoder_norm": "free"},
+    "vanilla_free_norm_ghost": {**VANILLA, "decoder_norm": "free", "ghost_grads": True},
     "batchtopk": {**TOPK, "architecture": "batchtopk"},
     "matryoshka": {**TOPK, "architecture": "matryoshka", "prefixes": [0.2, 0.5, 1.0]},
     "jumprelu": JUMPRELU,
@@ -56,8 +61,10 @@ def random_tokens(seed=1):
     return 1.5 + 3 * torch.randn(N_TOKENS, D_MODEL, generator=draw, dtype=torch.float64)
 
 
-def hand_gradients(recipe, weights, x, dead):
-    learner = Learner(recipe, weights, 10, Workspace())
+def hand_gradients(recipe, weights, x, dead, *, steps_done=0, replicas=ALONE):
+    """Losses and gradients of one step; arrays of an architecture's own get other values first."""
+    learner = Learner(recipe, weights, 10, Workspace(), replicas)
+    learner.steps_done = steps_done
     spread = torch.linspace(-0.4, 0.4, D_SAE, dtype=weights.b_dec.dtype)
     for own in (weights.threshold, weights.b_gate, weights.r_mag):
         if own is not None:
@@ -171,7 +178,7 @@ def auxiliary(recipe, w, pre, error, loss, dead):
 def route(request, monkeypatch):
     """Which products a vanilla SAE takes; several blocks of tokens in each."""
     monkeypatch.setattr(blocks, "BLOCK_TOKENS", 7)
-    monkeypatch.setattr(encoders, "SPARSE_BELOW", 0.0 if request.param == "dense" else 2.0)
+    monkeypatch.setattr(entries, "SPARSE_BELOW", 0.0 if request.param == "dense" else 2.0)
     if request.param == "sparse_without_mkl":
         monkeypatch.setattr(codes.torch.backends.mkl, "is_available", lambda: False)
     return request.param
@@ -195,14 +202,67 @@ def test_gradients_equal_autograd(name, input_norm, route):
     assert figures["aux_loss"] == pytest.approx(aux.item(), rel=1e-12)
 
 
+def test_every_array_of_every_architecture_has_a_gradient():
+    """What the comparison above compares: all of Weights, and no gradient that is always zero."""
+    seen = set()
+    for name, block in RECIPES.items():
+        weights = random_weights()
+        _, found = hand_gradients(make_recipe(block), weights, random_tokens(), DEAD)
+        assert set(found) == set(weights.tensors())
+        assert all(gradient.abs().sum() > 0 for gradient in found.values()), name
+        seen |= set(found)
+    assert seen == {field.name for field in dataclasses.fields(Weights)}
+    assert {block["architecture"] for block in RECIPES.values()} == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", ["vanilla", "vanilla_free_norm", "jumprelu_target", "gated"])
+def test_sparsity_warms_up_in_loss_and_gradient(name):
+    """At step 2 of 8 the sparsity term counts for 3/8, and the reconstruction as ever."""
+    recipe = make_recipe({**RECIPES[name], "sparsity_warmup_steps": 8})
+    coefficient = "l0_coefficient" if "jumprelu" in name else "l1_coefficient"
+    weak = make_recipe({**RECIPES[name], coefficient: RECIPES[name][coefficient] * 3 / 8})
+    x = random_tokens()
+    losses, warm = hand_gradients(recipe, random_weights(), x, DEAD, steps_done=2)
+    expected, grads = hand_gradients(weak, random_weights(), x, DEAD)
+    torch.testing.assert_close(warm, grads, rtol=1e-12, atol=1e-14)
+    assert float(losses.sparsity) == pytest.approx(float(expected.sparsity), rel=1e-12)
+    full, _ = hand_gradients(recipe, random_weights(), x, DEAD, steps_done=8)
+    unwarmed, _ = hand_gradients(make_recipe(RECIPES[name]), random_weights(), x, DEAD)
+    assert float(full.sparsity) == float(unwarmed.sparsity) != float(losses.sparsity)
+
+
+def test_sparsity_warm_up_is_nothing_to_a_choice_of_the_largest():
+    for name in ("topk", "batchtopk", "matryoshka"):
+        with pytest.raises(ValueError, match="remove sparsity_warmup_steps"):
+            make_recipe({**RECIPES[name], "sparsity_warmup_steps": 8})
+
+
+@pytest.mark.parametrize("name", ["vanilla_ghost", "vanilla_prisma", "topk", "topk_prisma"])
+def test_a_step_without_dead_latents_has_no_auxiliary_loss(name):
+    losses, _ = hand_gradients(
+        make_recipe(RECIPES[name]), random_weights(), random_tokens(), DEAD[:0]
+    )
+    assert float(losses.aux) == 0
+
+
 @pytest.mark.parametrize(
     "name",
-    ["vanilla_ghost", "vanilla_prisma", "topk", "topk_prisma", "batchtopk", "jumprelu_aux_k"],
+    [
+        "vanilla_ghost",
+        "vanilla_prisma",
+        "vanilla_free_norm_ghost",
+        "topk",
+        "topk_prisma",
+        "batchtopk",
+        "matryoshka",
+        "jumprelu_aux_k",
+    ],
 )
 def test_auxiliary_losses_move_the_dead_rows_and_no_others(name):
-    recipe = make_recipe(
-        {**RECIPES[name], **({"aux_k": 9} if "topk" in name and "prisma" not in name else {})}
-    )
+    block = RECIPES[name]
+    if block["architecture"] in ("topk", "batchtopk", "matryoshka") and "form" not in block:
+        block = {**block, "aux_k": 9}
+    recipe = make_recipe(block)
     weights, x = random_weights(), random_tokens()
     _, with_aux = hand_gradients(recipe, weights, x, DEAD)
     _, without = hand_gradients(recipe, weights, x, DEAD[:0])
@@ -210,6 +270,8 @@ def test_auxiliary_losses_move_the_dead_rows_and_no_others(name):
         change = (with_aux[key] - without[key]).view(D_SAE, -1).abs().sum(dim=1)
         moved = torch.nonzero(change > 0).view(-1)
         assert moved.tolist() == DEAD.tolist(), key
+    for key in {"threshold", "b_gate", "r_mag"} & set(without):
+        assert torch.equal(with_aux[key], without[key]), key
 
 
 def test_aux_k_takes_the_strongest_dead_latents_only():
@@ -243,7 +305,7 @@ def test_dense_and_sparse_routes_agree_in_float32(monkeypatch):
     weights = Weights(**{k: t.float() for k, t in random_weights().tensors().items()})
     found = []
     for threshold in (0.0, 2.0):
-        monkeypatch.setattr(encoders, "SPARSE_BELOW", threshold)
+        monkeypatch.setattr(entries, "SPARSE_BELOW", threshold)
         losses, grads = hand_gradients(recipe, weights, random_tokens().float(), DEAD)
         found.append((losses, {k: g.clone() for k, g in grads.items()}))
     (dense, dense_grads), (sparse, sparse_grads) = found
@@ -257,6 +319,7 @@ def test_wide_dictionaries_sort_by_comparison():
     wide = 2**16 + 8
     columns = torch.tensor([3, wide - 1, 3, 70])
     code = codes.SparseCodes(torch.tensor([0, 2, 4]), columns, torch.ones(4), wide)
-    order, token, start = code._by_latent()
-    assert columns[order].tolist() == [3, 3, 70, wide - 1]
-    assert token.tolist() == [0, 1, 1, 0] and start[4] == 2 and start[-1] == 4
+    by_latent = code.transposed()
+    assert columns[by_latent.order].tolist() == [3, 3, 70, wide - 1]
+    assert by_latent.token.tolist() == [0, 1, 1, 0]
+    assert by_latent.latent_start[4] == 2 and by_latent.latent_start[-1] == 4

@@ -96,6 +96,17 @@ class SparseCodes:
             parts[0].d_sae,
         )
 
+    @classmethod
+    def at(cls, values: torch.Tensor, chosen: torch.Tensor) -> SparseCodes:
+        """Return the `values` [token, latent] where `chosen` is true; on the CPU."""
+        rows, width = values.shape
+        flat = np.flatnonzero(chosen.numpy())
+        row_start = np.searchsorted(flat, np.arange(rows + 1) * width)
+        columns = flat - np.repeat(np.arange(rows) * width, np.diff(row_start))
+        entries = torch.from_numpy(flat)
+        found = values.reshape(-1)[entries]
+        return cls(torch.from_numpy(row_start), torch.from_numpy(columns), found, width)
+
     def where(self, kept: torch.Tensor) -> SparseCodes:
         """Return the entries where `kept` [entry] is true."""
         before = torch.cat([kept.new_zeros(1, dtype=torch.int64), kept.cumsum(0)])
@@ -125,13 +136,9 @@ class SparseCodes:
         d_values = entries_of_product(self, g, W_dec)
         d_values = d_values + (l1[self.columns] if isinstance(l1, torch.Tensor) else l1)
         d_values = d_values * (self.values > 0)  # TopK may keep entries that ReLU then closes
-        order, token, latent_start = self._by_latent()
-        transposed = functools.partial(
-            _compressed, latent_start, token, shape=(self.d_sae, len(self.row_start) - 1)
-        )
-        # In place: the product as an array of its own would cost more than the product.
-        grads.W_dec.addmm_(transposed(self.values[order]), g)
-        grads.W_enc_rows.addmm_(transposed(d_values[order]), z)
+        transposed = self.transposed()
+        transposed.add_(grads.W_dec, self.values, g)
+        transposed.add_(grads.W_enc_rows, d_values, z)
         grads.b_enc.index_add_(0, self.columns, d_values)
 
     def sums(self) -> torch.Tensor:
@@ -145,8 +152,8 @@ class SparseCodes:
         shape = (len(self.row_start) - 1, self.d_sae)
         return _compressed(self.row_start, self.columns, self.values, shape=shape)
 
-    def _by_latent(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the entries' order by latent, the token of each in that order, latent starts."""
+    def transposed(self) -> Transposed:
+        """Return the entries in the order of their latents."""
         token = torch.repeat_interleave(self.row_start.diff())
         if self.columns.device.type == "cpu" and self.d_sae <= 2**16:
             # 16-bit keys get NumPy's radix sort, 4x faster than a comparison sort.
@@ -156,7 +163,27 @@ class SparseCodes:
             order = torch.argsort(self.columns, stable=True)
         counts = torch.bincount(self.columns, minlength=self.d_sae)
         latent_start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        return order, token[order], latent_start
+        return Transposed(order, token[order], latent_start, len(self.row_start) - 1)
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """Entries of SparseCodes by latent: `order` of the entries, the `token` of each, starts."""
+
+    order: torch.Tensor  # int64 [entry]
+    token: torch.Tensor  # int64 [entry], in this order
+    latent_start: torch.Tensor  # int64 [latent + 1]
+    n_tokens: int
+
+    def add_(self, out: torch.Tensor, values: torch.Tensor, tokens: torch.Tensor) -> None:
+        """Add Σ over entries of values · `tokens` [token, d_model] to `out` [latent, d_model].
+
+        `values` [entry] in the order of the codes. In place, because the product as an array of its
+        own would cost more than the product.
+        """
+        shape = (len(self.latent_start) - 1, self.n_tokens)
+        matrix = _compressed(self.latent_start, self.token, values[self.order], shape=shape)
+        out.addmm_(matrix, tokens)
 
 
 def entries_of_product(pattern: SparseCodes, a: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

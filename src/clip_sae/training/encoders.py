@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
 import torch
 
 from clip_sae.training.blocks import blocks
 from clip_sae.training.codes import Codes, DenseCodes, SparseCodes
+from clip_sae.training.entries import is_sparse
 from clip_sae.training.parallel import Replicas
 from clip_sae.training.selection import (
     Selector,
@@ -22,10 +22,6 @@ from clip_sae.training.selection import (
 )
 from clip_sae.training.weights import Weights
 from clip_sae.training.workspace import Workspace
-
-# Below this share of non-zero latents sparse products beat dense ones (measured on one core with
-# AVX-512, d_model 128); a vanilla SAE starts above it and falls below it while it learns.
-SPARSE_BELOW = 0.08
 
 
 class Encoder(Protocol):
@@ -47,11 +43,11 @@ class ReluEncoder:
         for tokens in blocks(z):
             pre_acts = pre_activations(z[tokens], weights, self.workspace)
             active = pre_acts > 0 if z.device.type == "cpu" else None
-            if tokens.start == 0 and active is not None and _is_sparse(active):
+            if tokens.start == 0 and active is not None and is_sparse(active):
                 # Batches are shuffled, so the first block speaks for all of them.
                 sparse = []
             if sparse is not None:
-                sparse.append(_sparse_where(pre_acts, active.numpy()))
+                sparse.append(SparseCodes.at(pre_acts, active))
                 continue
             buffer = self.workspace.get("gradient", *pre_acts.shape, like=z)
             yield tokens, DenseCodes(pre_acts.relu_(), buffer)
@@ -143,20 +139,3 @@ def _top_k_on_device(
     values, columns = pre_acts.topk(k, dim=1, sorted=False)
     row_start = torch.arange(0, columns.numel() + 1, k, device=z.device)
     return SparseCodes(row_start, columns.view(-1), values.relu_().view(-1), len(weights.b_enc))
-
-
-def _is_sparse(active: torch.Tensor) -> bool:
-    return np.count_nonzero(active.numpy()) < SPARSE_BELOW * active.numel()
-
-
-def _sparse_where(values: torch.Tensor, active: np.ndarray) -> SparseCodes:
-    rows, width = active.shape
-    flat = np.flatnonzero(active)
-    row_start = np.searchsorted(flat, np.arange(rows + 1) * width)
-    columns = flat - np.repeat(np.arange(rows) * width, np.diff(row_start))
-    return SparseCodes(
-        torch.from_numpy(row_start),
-        torch.from_numpy(columns),
-        values.view(-1)[torch.from_numpy(flat)],
-        width,
-    )

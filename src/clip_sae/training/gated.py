@@ -14,6 +14,7 @@ import torch
 from clip_sae.sae import Sae
 from clip_sae.sae.folding import fold_gated
 from clip_sae.training.blocks import blocks
+from clip_sae.training.entries import entries_where
 from clip_sae.training.losses import Losses, miss
 from clip_sae.training.method import Method
 from clip_sae.training.targets import Target
@@ -43,32 +44,34 @@ class Gated(Method):
         z = target.z - weights.b_dec
         losses = Losses.zero(target, weights)
         l1 = self.l1 * pressure / target.n_tokens
-        scale = weights.r_mag.exp()
         for tokens in blocks(z):
             shape = (len(z[tokens]), len(weights.b_enc))
             hidden = self._workspace.get("pre_acts", *shape, like=z)
             torch.mm(z[tokens], weights.W_enc_rows.T, out=hidden)
-            gate = (hidden + weights.b_gate).relu_()
-            latents = (hidden * scale).add_(weights.b_enc).relu_().masked_fill_(gate <= 0, 0.0)
-            z_hat = (latents @ weights.W_dec).add_(weights.b_dec)
+            entries, h, opened = entries_where(hidden, hidden > -weights.b_gate)
+            scale = entries.spread(weights.r_mag.exp())
+            gate = (h + entries.spread(weights.b_gate)) * opened
+            magnitude = h * scale + entries.spread(weights.b_enc)
+            fires = opened & (magnitude > 0)
+            latents = magnitude * fires
+            z_hat = entries.decode(latents, weights.W_dec).add_(weights.b_dec)
             loss, g = miss(target, tokens, z_hat, losses.error[tokens])
             losses.reconstruction += loss
-            losses.sums += latents.sum(dim=0)
+            losses.sums += entries.total(latents)
             if count_active:
-                losses.n_active += torch.count_nonzero(latents)
-            grads.W_dec.addmm_(latents.T, g)
+                losses.n_active += torch.count_nonzero(fires)
+            entries.add_(grads.W_dec, latents, g)
             grads.b_dec.add_(g.sum(dim=0))
-            d_magnitude = torch.mm(g, weights.W_dec.T).masked_fill_(latents <= 0, 0.0)
-            grads.b_enc.add_(d_magnitude.sum(dim=0))
-            grads.r_mag.add_((d_magnitude * hidden).sum(dim=0) * scale)
+            d_magnitude = entries.product(g, weights.W_dec) * fires
+            grads.b_enc.add_(entries.total(d_magnitude))
+            grads.r_mag.add_(entries.total(d_magnitude * h * scale))
             # The gate learns only here: the step of f at π = 0 has no gradient.
-            z_gate = (gate @ weights.W_dec).add_(weights.b_dec)
+            z_gate = entries.decode(gate, weights.W_dec).add_(weights.b_dec)
             loss, g = miss(target, tokens, z_gate, torch.empty_like(z_gate))
             losses.sparsity += loss + l1 * gate.sum()
-            d_gate = torch.mm(g, weights.W_dec.T).add_(l1).masked_fill_(gate <= 0, 0.0)
-            grads.b_gate.add_(d_gate.sum(dim=0))
-            d_hidden = d_gate.addcmul_(d_magnitude, scale)
-            grads.W_enc_rows.addmm_(d_hidden.T, z[tokens])
+            d_gate = (entries.product(g, weights.W_dec) + l1) * opened
+            grads.b_gate.add_(entries.total(d_gate))
+            entries.add_(grads.W_enc_rows, d_gate + d_magnitude * scale, z[tokens])
         return losses
 
     def input_gradient(self, weights: Weights, grads: Weights) -> torch.Tensor:
