@@ -27,7 +27,7 @@ class ExtractJob:
     data_root: the folder that `path` of the manifest is relative to.
     stores, specs: folder and spec of each (hook, layer).
     seed: of the one permutation of the images; max_images: its first so many, None for all.
-    dtype, chunk_mb, min_shards: of the stores, see `StoreLayout.choose`.
+    dtype, chunk_mb, min_shards, compression: of the stores, see `StoreLayout.choose`.
     preprocess, exif, max_pixels: see `decode_image`.
     fingerprints: of the inputs' content (manifest, weights); a store begun with others is refused
         or rebuilt. attributes: provenance, recorded and never compared.
@@ -43,6 +43,7 @@ class ExtractJob:
     dtype: str = "float16"
     chunk_mb: float = 5.0
     min_shards: int = 8
+    compression: str = "none"
     preprocess: str = "clip"
     exif: str = "apply"
     max_pixels: int = MAX_PIXELS
@@ -68,7 +69,11 @@ class ExtractJob:
         """Layout of every store of this job."""
         sizes = (len(self.source_index), self.architecture.n_patches, self.architecture.d_model)
         return StoreLayout.choose(
-            *sizes, self.dtype, chunk_mb=self.chunk_mb, min_shards=self.min_shards
+            *sizes,
+            self.dtype,
+            chunk_mb=self.chunk_mb,
+            min_shards=self.min_shards,
+            compression=self.compression,
         )
 
     def open_writers(self, rebuild: bool = False) -> dict[Key, StoreWriter]:

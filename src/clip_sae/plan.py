@@ -145,7 +145,8 @@ class Plan:
                     "hook": key.hook,
                     "layer": key.layer,
                 }
-                | {name: block[name] for name in keys},
+                | {name: block[name] for name in keys}
+                | _unless_default(block, "compression", "none"),
                 upstream=(self.model, self.index(key.dataset)),
             )
         return self._stores[key]
@@ -199,9 +200,19 @@ class Plan:
     def evaluation_stores(self, hook: str, layer: int) -> dict[str, Artefact]:
         """What an SAE of `hook` is evaluated on: its own hook, and the residual to run on from."""
         block = self.config["analyses"]["reconstruction"]
-        place = (block["dataset"], block["split"])
+        return self._stores_of(block["dataset"], block["split"], hook, layer)
+
+    def _stores_of(self, dataset: str, split: str, hook: str, layer: int) -> dict[str, Artefact]:
         hooks = sorted({"resid_post", hook})
-        return {name: self.store(StoreKey(*place, name, layer)) for name in hooks}
+        return {name: self.store(StoreKey(dataset, split, name, layer)) for name in hooks}
+
+    def _readout_spec(self) -> dict:
+        """Values behind a measured cross-entropy and its interval."""
+        return {
+            "templates": self.config["zeroshot"]["templates"],
+            "resamples": self.config["analyses"]["bootstrap_resamples"],
+            "seed": self.config["seed"],
+        }
 
     def reconstruction(self, name: str, layer: int) -> Artefact:
         """The rows of Tables 3 and 4 of recipe `name` at `layer`, all its variants."""
@@ -215,11 +226,28 @@ class Plan:
                 *self.evaluation_stores(hook, layer).values(),
                 *(sae.artefact for sae in self.saes(name, layer)),
             ],
-            spec={
-                "templates": self.config["zeroshot"]["templates"],
-                "resamples": self.config["analyses"]["bootstrap_resamples"],
-                "seed": self.config["seed"],
-            },
+            spec=self._readout_spec(),
+        )
+
+    def frontier_stores(self, hook: str, layer: int) -> dict[str, Artefact]:
+        """What the frontier's SAEs are evaluated on: their own hook, and the residual."""
+        block = self.config["analyses"]["frontier"]
+        return self._stores_of(block["dataset"], block["split"], hook, layer)
+
+    def frontier(self, name: str) -> Artefact:
+        """The frontier's rows of recipe `name`: one per SAE."""
+        [layer] = self.layers(name)
+        hook = self.config["saes"][name]["hook"]
+        return self.measured(
+            f"measurements/frontier/{name}-{{digest}}.csv",
+            "measure_frontier",
+            upstream=[
+                self.model,
+                self.index(self.config["analyses"]["frontier"]["dataset"]),
+                *self.frontier_stores(hook, layer).values(),
+                *(sae.artefact for sae in self.saes(name, layer)),
+            ],
+            spec=self._readout_spec(),
         )
 
     def code(self, script: str, resources: Iterable[str] = ()) -> str:
@@ -247,3 +275,8 @@ class Plan:
             spec={"code": self.code(script, resources), **(spec or {})},
             upstream=tuple(upstream),
         )
+
+
+def _unless_default(block: Mapping, key: str, default: object) -> dict:
+    """A key that came later: artefacts made with its default keep their digests."""
+    return {} if block[key] == default else {key: block[key]}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from clip_sae.store import ArrayStats
 from clip_sae.store.encoding import absmax, encode, first_bad_value, to_float32
 
 ALL_HALVES = np.arange(65536, dtype=np.uint16).view(np.float16)
@@ -47,3 +48,15 @@ def test_absmax_and_first_bad_value(dtype):
 def test_empty_arrays_are_fine():
     assert first_bad_value(np.empty((0, 3), np.float32), "float16") is None
     assert to_float32(np.empty((0, 3), np.float16)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("shape", [(9, 49, 768), (64, 768), (1, 3, 4)])
+def test_sums_by_pieces_are_those_of_the_whole_to_the_bit(shape):
+    stored = np.random.default_rng(0).normal(size=shape).astype(np.float16)
+    stats = ArrayStats.empty(shape[-1])
+    stats.update(stored)
+    values = to_float32(stored).reshape(len(stored), -1, shape[-1])
+    np.testing.assert_array_equal(stats.total, values.sum(axis=1).sum(axis=0, dtype=np.float64))
+    squares = np.square(values).sum(axis=1).sum(axis=0, dtype=np.float64)
+    np.testing.assert_array_equal(stats.sumsq, squares)
+    assert stats.absmax == np.abs(values).max() and stats.count == values.size // shape[-1]

@@ -30,6 +30,7 @@ report = extract(
         dtype=block["dtype"],
         chunk_mb=block["chunk_mb"],
         min_shards=block["min_shards"],
+        compression=block["compression"],
         preprocess=block["preprocess"],
         exif=block["exif"],
         max_pixels=arguments["max_pixels"],

@@ -2,21 +2,32 @@
 
 Holds what the SAEs of §3 (Eq. 3) are trained on and every later analysis starts from.
 
-  layout, shard_file, hierarchy, parts   what lies where
-  writer, range_writer, encoding         making a store
-  reader, shuffle, stream, prefetch      reading it
-  verify                                 checking and repairing it
+  layout, hierarchy, parts                       what lies where
+  shard_file, packed_shard, codecs               one file of it, plain or compressed
+  writer, range_writer, encoding                 making a store
+  reader                                         reading it
+  stream, shuffle, window_buffer, batch_pool,
+  prefetch                                       serving it to training, shuffled
+  verify, range_check                            checking and repairing it
 """
 
 from .encoding import to_float32
-from .errors import ActivationOverflow, StoreDamaged, StoreError, StoreIncomplete, StoreMismatch
+from .errors import (
+    ActivationOverflow,
+    StoreDamaged,
+    StoreError,
+    StoreIncomplete,
+    StoreMismatch,
+    StoreNotWritten,
+)
 from .files import COMPLETE
 from .layout import StoreLayout
 from .parts import ArrayStats
+from .range_check import Damage
 from .range_writer import RangeWriter
 from .reader import ActivationStore
 from .stream import TokenStream
-from .verify import Damage, VerifyReport, verify_store
+from .verify import VerifyReport, verify_store
 from .writer import StoreWriter
 
 __all__ = [
@@ -31,6 +42,7 @@ __all__ = [
     "StoreIncomplete",
     "StoreLayout",
     "StoreMismatch",
+    "StoreNotWritten",
     "StoreWriter",
     "TokenStream",
     "VerifyReport",

@@ -3,6 +3,10 @@
 Serves every analysis of the paper (§4-§7); no equation of its own.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class StoreError(ValueError):
     """Anything about an activation store that a user can cause or must know."""
@@ -31,3 +35,19 @@ class StoreMismatch(StoreError):
 
 class ActivationOverflow(StoreError):
     """An activation is not finite, or does not fit the dtype of the store."""
+
+
+class StoreNotWritten(StoreError):
+    """The disk refused a write: it is full, over a quota, or broken."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failed write (OSError) into a StoreNotWritten: the file, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreNotWritten(
+            f"{path} cannot be written ({error.strerror}). Make room or mend the disk and run "
+            "snakemake again: finished ranges are kept, this one is written again."
+        ) from error

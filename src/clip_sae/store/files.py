@@ -11,13 +11,17 @@ import socket
 import uuid
 from pathlib import Path
 
-from .errors import StoreDamaged
+from .errors import StoreDamaged, writing
 
 # What a store consists of
 SPEC = "spec.json"
 ACTS = "acts.zarr"
 COMPLETE = "COMPLETE.json"
 TEMPORARY = ".tmp"
+SEAL = "content_sha256"  # key of COMPLETE.json
+# What COMPLETE.json had before it had a seal; anything else without one has lost it
+UNSEALED = {"store_version", "spec", "spec_digest", "fingerprints", "n_images", "n_ranges"}
+UNSEALED |= {"nbytes", "parts_sha256", "stats", "extra"}
 
 
 def canonical_json(value: object) -> bytes:
@@ -33,12 +37,39 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def sealed(document: dict) -> dict:
+    """The document with a digest of its content, so that a damaged one can be told."""
+    return document | {SEAL: digest(canonical_json(document))}
+
+
+def check_seal(path: Path, document: dict) -> None:
+    """StoreDamaged if the content is not that of its digest; older documents have none."""
+    content = {key: value for key, value in document.items() if key != SEAL}
+    older = {*document} == UNSEALED
+    if not older and document.get(SEAL) != digest(canonical_json(content)):
+        raise StoreDamaged(f"{path} does not match the digest of its content ({SEAL}).")
+
+
+def differing_keys(one: dict, other: dict, prefix: str = "") -> list[str]:
+    """Dotted keys whose values differ between two JSON objects, each with both values."""
+    keys = []
+    for key in sorted({*one, *other}):
+        a, b = one.get(key, "(absent)"), other.get(key, "(absent)")
+        if isinstance(a, dict) and isinstance(b, dict):
+            keys += differing_keys(a, b, f"{prefix}{key}.")
+        elif a != b:
+            keys.append(f"{prefix}{key} ({a!r} there, {b!r} here)")
+    return keys
+
+
 def read_json(path: Path) -> dict:
     """The JSON object in `path`; StoreDamaged names the file if it is missing or not one."""
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise StoreDamaged(f"{path} is missing.") from None
+    except OSError as error:
+        raise StoreDamaged(f"{path} cannot be read ({error.strerror}).") from error
     except ValueError as error:
         raise StoreDamaged(f"{path} is not JSON ({error}).") from None
     if not isinstance(value, dict):
@@ -75,9 +106,10 @@ def write_whole(store: Path, path: Path, data: bytes) -> None:
     """Write `data` to `path` (somewhere in `store`) all at once and for good."""
     temporary = temporary_path(store, path.name)
     try:
-        temporary.write_bytes(data)
-        sync(temporary)
-        publish(temporary, path)
+        with writing(path):
+            temporary.write_bytes(data)
+            sync(temporary)
+            publish(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -87,9 +119,10 @@ def publish(temporary: Path, path: Path) -> None:
     """Give a flushed temporary file its final name, durably, making folders where needed."""
     created = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(temporary, path)
-    for folder in dict.fromkeys([path.parent, *created, *(folder.parent for folder in created)]):
-        sync(folder)
+    with writing(path):
+        os.replace(temporary, path)
+        for folder in dict.fromkeys([path.parent, *created, *(f.parent for f in created)]):
+            sync(folder)
 
 
 def sync(path: Path) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
-from .errors import StoreDamaged
-from .files import ACTS, TEMPORARY, read_json, sync, temporary_path
+from .codecs import CODECS, NONE, compression_of, inner_codecs
+from .errors import StoreDamaged, writing
+from .files import ACTS, TEMPORARY, publish, read_json, sync, temporary_path, write_whole
 from .layout import CRC_BYTES, DISK_DTYPES, FILL_VALUES, ArrayLayout, StoreLayout
 
 SOURCE_INDEX = "source_index"
+GROUP = "zarr.json"  # the group's own metadata
 NO_SOURCE = -1  # fill of source_index: a row without a manifest row is damage
 
 
@@ -24,42 +26,7 @@ def create_hierarchy(
     store: Path, layout: StoreLayout, attributes: dict, source_index: np.ndarray
 ) -> bool:
     """Make `acts.zarr` under a temporary name and rename it; False if another process was first."""
-    import zarr  # here, so that readers do not wait for it
-    from zarr.codecs import Crc32cCodec
-
-    temporary = temporary_path(store, ACTS)
-    group = zarr.create_group(str(temporary), zarr_format=3, attributes=attributes)
-    # Everything is said: the defaults of zarr 3.1 are odd chunks, no shards, zstd, and fill 0.
-    common = {
-        "filters": None,
-        "compressors": [Crc32cCodec()],
-        "serializer": "auto",
-        "config": {"write_empty_chunks": True},
-    }
-    for name, array in layout.arrays.items():
-        group.create_array(
-            name,
-            shape=(layout.n_images, *array.row_shape),
-            dtype=array.disk_dtype,
-            chunks=(array.chunk_images, *array.row_shape),
-            shards=(layout.shard_images, *array.row_shape),
-            fill_value=FILL_VALUES[array.dtype],
-            dimension_names=array.dimension_names,
-            attributes={"torch_dtype": "bfloat16"} if array.dtype == "bfloat16" else {},
-            **common,
-        )
-    index = group.create_array(
-        SOURCE_INDEX,
-        shape=source_index.shape,
-        dtype="int64",
-        chunks=source_index.shape,
-        fill_value=NO_SOURCE,
-        dimension_names=("image",),
-        **common,
-    )
-    index[:] = source_index
-    for path in [temporary, *temporary.rglob("*")]:
-        sync(path)
+    temporary = _build(store, layout, attributes, source_index)
     try:
         os.rename(temporary, store / ACTS)
     except OSError:
@@ -71,10 +38,99 @@ def create_hierarchy(
     return True
 
 
+def mend_hierarchy(
+    store: Path, layout: StoreLayout, attributes: dict, source_index: np.ndarray
+) -> list[str]:
+    """Write again what of the metadata and source_index is not as `create_hierarchy` makes it.
+
+    The group keeps its own attributes. Returns the files replaced, relative to `acts.zarr`.
+    """
+    temporary = _build(store, layout, attributes, source_index)
+    mended = []
+    try:
+        for fresh in sorted(path for path in temporary.rglob("*") if path.is_file()):
+            name = fresh.relative_to(temporary).as_posix()
+            target = store / ACTS / name
+            same = target.exists() and target.read_bytes() == fresh.read_bytes()
+            if name != GROUP and not same:
+                publish(fresh, target)
+                mended.append(name)
+    finally:
+        shutil.rmtree(temporary)
+    return mended
+
+
+def damaged_metadata(store: Path, n_images: int) -> StoreDamaged | None:
+    """What is wrong with the arrays' metadata or source_index; None if nothing is."""
+    try:
+        read_hierarchy(store)
+        read_source_index(store, n_images)
+    except StoreDamaged as error:
+        return error
+    return None
+
+
+def write_group(store: Path, attributes: dict) -> None:
+    """Write the group's own metadata again, without touching its arrays."""
+    document = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
+    write_whole(store, store / ACTS / GROUP, json.dumps(document, indent=2).encode())
+
+
+def _build(store: Path, layout: StoreLayout, attributes: dict, source_index: np.ndarray) -> Path:
+    """A whole hierarchy without shards under a temporary name, flushed to the disk."""
+    temporary = temporary_path(store, ACTS)
+    with writing(store / ACTS):
+        _fill(temporary, layout, attributes, source_index)
+        for path in [temporary, *temporary.rglob("*")]:
+            sync(path)
+    return temporary
+
+
+def _fill(path: Path, layout: StoreLayout, attributes: dict, source_index: np.ndarray) -> None:
+    import zarr  # here, so that readers do not wait for it
+    from zarr.codecs import BloscCodec, Crc32cCodec
+
+    group = zarr.create_group(str(path), zarr_format=3, attributes=attributes)
+    # Everything is said: the defaults of zarr 3.1 are odd chunks, no shards, zstd, and fill 0.
+    common = {
+        "filters": None,
+        "serializer": "auto",
+        "config": {"write_empty_chunks": True},
+    }
+    for name, array in layout.arrays.items():
+        packed = []
+        if layout.compression != NONE:
+            codec = CODECS[layout.compression].metadata(array.disk_dtype.itemsize)
+            packed = [BloscCodec(**codec["configuration"])]
+        group.create_array(
+            name,
+            shape=(layout.n_images, *array.row_shape),
+            dtype=array.disk_dtype,
+            chunks=(array.chunk_images, *array.row_shape),
+            shards=(layout.shard_images, *array.row_shape),
+            fill_value=FILL_VALUES[array.dtype],
+            dimension_names=array.dimension_names,
+            attributes={"torch_dtype": "bfloat16"} if array.dtype == "bfloat16" else {},
+            compressors=[*packed, Crc32cCodec()],
+            **common,
+        )
+    index = group.create_array(
+        SOURCE_INDEX,
+        shape=source_index.shape,
+        dtype="int64",
+        chunks=source_index.shape,
+        fill_value=NO_SOURCE,
+        dimension_names=("image",),
+        compressors=[Crc32cCodec()],
+        **common,
+    )
+    index[:] = source_index
+
+
 def read_hierarchy(store: Path) -> tuple[StoreLayout, dict]:
     """Layout and group attributes of a store; StoreDamaged names the wrong metadata file."""
     acts = store / ACTS
-    attributes = read_json(acts / "zarr.json").get("attributes", {})
+    attributes = read_attributes(store)
     patch = _array_metadata(acts / "patch" / "zarr.json")
     prompt = acts / "prompt" / "zarr.json"
     shard_images = patch["chunk_grid"]["configuration"]["chunk_shape"][0]
@@ -85,10 +141,20 @@ def read_hierarchy(store: Path) -> tuple[StoreLayout, dict]:
         chunk_images=chunk_images,
         chunks_per_shard=shard_images // chunk_images,
         n_prompts=_array_metadata(prompt)["shape"][1] if prompt.exists() else 0,
+        compression=_compression(patch),
     )
     for array in layout.arrays.values():
         _check_metadata(acts / array.name / "zarr.json", array)
     return layout, attributes
+
+
+def read_attributes(store: Path) -> dict:
+    """The group's attributes: spec, fingerprints and provenance of the store."""
+    path = store / ACTS / GROUP
+    attributes = read_json(path).get("attributes")
+    if not isinstance(attributes, dict) or "spec_sha256" not in attributes:
+        raise StoreDamaged(f"{path} is not the metadata of an activation store.")
+    return attributes
 
 
 def _array_metadata(path: Path) -> dict:
@@ -106,14 +172,19 @@ def _config_dtype(metadata: dict) -> str:
     return metadata["attributes"].get("torch_dtype", metadata["data_type"])
 
 
+def _compression(metadata: dict) -> str:
+    codecs = metadata["codecs"][0]["configuration"].get("codecs")
+    itemsize = np.dtype(DISK_DTYPES.get(_config_dtype(metadata), "float32")).itemsize
+    return compression_of(codecs, itemsize) or NONE  # what is none of ours is refused later
+
+
 def _check_metadata(path: Path, array: ArrayLayout) -> None:
     """The direct reader works out offsets by itself, so the codecs must be exactly these."""
     found = _array_metadata(path)
-    inner = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
     sharding = {
         "chunk_shape": [array.chunk_images, *array.row_shape],
-        "codecs": inner,
-        "index_codecs": inner,
+        "codecs": inner_codecs(array.compression, array.disk_dtype.itemsize),
+        "index_codecs": inner_codecs(NONE, 8),
         "index_location": "end",
     }
     shard_images = array.chunk_images * array.chunks_per_shard
@@ -143,6 +214,8 @@ def read_source_index(store: Path, n_images: int) -> np.ndarray:
         data = path.read_bytes()
     except FileNotFoundError:
         raise StoreDamaged(f"{path} is missing. {again}") from None
+    except OSError as error:
+        raise StoreDamaged(f"{path} cannot be read ({error.strerror}). {again}") from error
     body, crc = data[:-CRC_BYTES], data[-CRC_BYTES:]
     if len(body) != 8 * n_images or google_crc32c.value(body) != int.from_bytes(crc, "little"):
         raise StoreDamaged(

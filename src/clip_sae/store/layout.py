@@ -2,16 +2,20 @@
 
 Holds the residuals that the paper's SAEs read (§3, Eq. 3); the layout was measured for Zarr v3.
 
-A chunk is `chunk_images` whole images, uncompressed, followed by its crc32c. A shard is one file:
+A chunk is `chunk_images` whole images, followed by its crc32c. A shard is one file:
 `chunks_per_shard` chunks in order, then the index (offset and length of every chunk), then the
-crc32c of the index. Nothing is compressed, so every offset and file size is known beforehand.
+crc32c of the index. Unless a store is compressed, every offset and file size is known beforehand.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from math import prod
 
 import google_crc32c
 import numpy as np
+
+from .codecs import COMPRESSIONS, NONE
 
 # dtype of the config -> dtype on disk. bfloat16 is kept as its 16 bits: zarr-python has no bfloat16
 DISK_DTYPES = {"float16": "float16", "bfloat16": "uint16", "float32": "float32"}
@@ -34,16 +38,17 @@ class ArrayLayout:
     n_images: int
     chunk_images: int
     chunks_per_shard: int
+    compression: str = NONE
 
-    @property
+    @cached_property
     def disk_dtype(self) -> np.dtype:
         return np.dtype(DISK_DTYPES[self.dtype])
 
-    @property
+    @cached_property
     def row_bytes(self) -> int:
-        return int(np.prod(self.row_shape)) * self.disk_dtype.itemsize
+        return prod(self.row_shape) * self.disk_dtype.itemsize
 
-    @property
+    @cached_property
     def chunk_bytes(self) -> int:
         """Bytes of a chunk without its crc32c."""
         return self.chunk_images * self.row_bytes
@@ -67,18 +72,27 @@ class ArrayLayout:
         return -(-self.shard_rows(k) // self.chunk_images)
 
     def chunk_offset(self, chunk: int) -> int:
+        """Where a chunk of an uncompressed shard begins."""
         return chunk * (self.chunk_bytes + CRC_BYTES)
 
-    def shard_nbytes(self, k: int) -> int:
-        index_bytes = self.chunks_per_shard * INDEX_ENTRY_BYTES + CRC_BYTES
-        return self.chunk_offset(self.shard_chunks(k)) + index_bytes
+    @property
+    def index_bytes(self) -> int:
+        """Bytes of a shard's index with its crc32c."""
+        return self.chunks_per_shard * INDEX_ENTRY_BYTES + CRC_BYTES
 
-    def index(self, k: int) -> bytes:
-        """The only right index of shard k, with its crc32c."""
-        entries = np.full((self.chunks_per_shard, 2), MISSING_CHUNK, dtype="<u8")
+    def shard_nbytes(self, k: int) -> int:
+        """Bytes of shard file k, uncompressed."""
+        return self.chunk_offset(self.shard_chunks(k)) + self.index_bytes
+
+    def index(self, k: int, lengths: Sequence[int] | None = None) -> bytes:
+        """The only right index of shard k, with its crc32c.
+
+        lengths: bytes of each chunk with its crc32c; None: those of an uncompressed shard.
+        """
         n = self.shard_chunks(k)
-        entries[:n, 0] = [self.chunk_offset(chunk) for chunk in range(n)]
-        entries[:n, 1] = self.chunk_bytes + CRC_BYTES
+        entries = np.full((self.chunks_per_shard, 2), MISSING_CHUNK, dtype="<u8")
+        entries[:n, 1] = self.chunk_bytes + CRC_BYTES if lengths is None else lengths
+        entries[:n, 0] = np.cumsum(entries[:n, 1]) - entries[:n, 1]
         body = entries.tobytes()
         return body + google_crc32c.value(body).to_bytes(CRC_BYTES, "little")
 
@@ -91,6 +105,7 @@ class StoreLayout:
     dtype: "float16", "bfloat16" (as uint16 bits) or "float32"
     chunk_images, chunks_per_shard: images per checksum, and chunks per file (= per range)
     n_prompts: learned prompt tokens; more than 0 adds `prompt` [image, prompt, d_model]
+    compression: "none", or a name of `codecs.CODECS`
     """
 
     n_images: int
@@ -100,13 +115,18 @@ class StoreLayout:
     chunk_images: int = 64
     chunks_per_shard: int = 64
     n_prompts: int = 0
+    compression: str = NONE
 
     def __post_init__(self) -> None:
+        if self.compression not in COMPRESSIONS:
+            raise ValueError(
+                f"compression {self.compression!r} is not known; write one of {[*COMPRESSIONS]}."
+            )
         if self.dtype not in DISK_DTYPES:
             raise ValueError(f"dtype {self.dtype!r} is not known; write one of {[*DISK_DTYPES]}.")
         for name, value in asdict(self).items():
             least = 0 if name == "n_prompts" else 1
-            if name != "dtype" and (type(value) is not int or value < least):
+            if name not in ("dtype", "compression") and (type(value) is not int or value < least):
                 raise ValueError(f"{name} of a store is {value!r}; it must be an int >= {least}.")
 
     @classmethod
@@ -120,6 +140,7 @@ class StoreLayout:
         chunk_mb: float = 5.0,
         min_shards: int = 8,
         n_prompts: int = 0,
+        compression: str = NONE,
     ) -> "StoreLayout":
         """Chunks of at most `chunk_mb` MB and 64 chunks a shard, less if the set is small.
 
@@ -132,9 +153,10 @@ class StoreLayout:
         shard_images = min(64 * largest_chunk, _power_of_two_below(max(1, n_images // min_shards)))
         chunk_images = min(largest_chunk, max(1, shard_images // 4))
         chunks_per_shard = shard_images // chunk_images
-        return cls(n_images, n_patches, d_model, dtype, chunk_images, chunks_per_shard, n_prompts)
+        sizes = (n_images, n_patches, d_model, dtype, chunk_images, chunks_per_shard, n_prompts)
+        return cls(*sizes, compression)
 
-    @property
+    @cached_property
     def arrays(self) -> dict[str, ArrayLayout]:
         """The sharded arrays by name; all are cut at the same images."""
         shapes: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
@@ -143,13 +165,14 @@ class StoreLayout:
         }
         if self.n_prompts:
             shapes["prompt"] = ("image", "prompt", "d_model"), (self.n_prompts, self.d_model)
-        cutting = (self.dtype, self.n_images, self.chunk_images, self.chunks_per_shard)
+        images = (self.n_images, self.chunk_images, self.chunks_per_shard)
+        cutting = (self.dtype, *images, self.compression)
         return {
             name: ArrayLayout(name, dimensions, row_shape, *cutting)
             for name, (dimensions, row_shape) in shapes.items()
         }
 
-    @property
+    @cached_property
     def shard_images(self) -> int:
         return self.chunk_images * self.chunks_per_shard
 
@@ -159,7 +182,7 @@ class StoreLayout:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all shard files on disk."""
+        """Bytes of all shard files on disk; of a compressed store, before compression."""
         arrays = self.arrays.values()
         return sum(array.shard_nbytes(k) for array in arrays for k in range(self.n_ranges))
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .encoding import absmax, to_float32
+from .encoding import PIECE_VALUES, absmax, decode
 from .errors import StoreDamaged
 from .files import ACTS, canonical_json, read_json, write_whole
 from .layout import StoreLayout
+from .shard_file import ShardWriter
 
 
 @dataclass
@@ -47,11 +48,24 @@ class ArrayStats:
         float32 within an image, float64 over images: fast, and good to about 1e-6. The order is
         fixed by the chunks, so the sums do not depend on the caller's batches.
         """
-        values = to_float32(stored).reshape(len(stored), -1, stored.shape[-1])
-        self.count += values.shape[0] * values.shape[1]
-        self.total += values.sum(axis=1).sum(axis=0, dtype=np.float64)
-        self.sumsq += np.square(values).sum(axis=1).sum(axis=0, dtype=np.float64)
-        self.absmax = max(self.absmax, absmax(stored))
+        stored = stored.reshape(len(stored), -1, stored.shape[-1])
+        n_images, n_tokens, d_model = stored.shape
+        largest = absmax(stored)
+        sums, squares = np.empty((2, n_images, d_model), np.float32)
+        # a few images at a time: all of it then stays in the second-level cache
+        step = max(1, 2 * PIECE_VALUES // (n_tokens * d_model))
+        memory = np.empty((step, n_tokens, d_model), np.float32)
+        for lo in range(0, n_images, step):
+            piece = stored[lo : lo + step]
+            values = memory[: len(piece)]
+            decode(piece, values, finite=largest < np.inf)
+            np.add.reduce(values, axis=1, out=sums[lo : lo + step])
+            np.square(values, out=values)
+            np.add.reduce(values, axis=1, out=squares[lo : lo + step])
+        self.count += n_images * n_tokens
+        self.absmax = max(self.absmax, largest)
+        self.total += sums.sum(axis=0, dtype=np.float64)
+        self.sumsq += squares.sum(axis=0, dtype=np.float64)
 
     def merge(self, other: "ArrayStats") -> "ArrayStats":
         return ArrayStats(
@@ -85,7 +99,7 @@ def write_part(
     layout: StoreLayout,
     k: int,
     spec_digest: str,
-    crc32c: dict[str, list[int]],
+    shards: dict[str, ShardWriter],
     stats: dict[str, ArrayStats],
 ) -> None:
     """Declare range `k` finished. Holds no times or hosts: a rerun gives the same bytes."""
@@ -93,8 +107,8 @@ def write_part(
         {
             "array": name,
             "path": array.shard_file(k),
-            "size": array.shard_nbytes(k),
-            "chunk_crc32c": crc32c[name],
+            "size": shards[name].nbytes,
+            "chunk_crc32c": shards[name].chunk_crc32c,
         }
         for name, array in layout.arrays.items()
     ]
@@ -116,9 +130,19 @@ def read_part(store: Path, layout: StoreLayout, k: int, spec_digest: str) -> dic
     for key, value in expected.items():
         if part.get(key) != value:
             raise StoreDamaged(f"{path}: {key} is {part.get(key)!r} instead of {value!r}.")
-    if {*part.get("stats", ())} != {*layout.arrays}:
+    try:
+        covered = {entry["array"] for entry in part["files"] if int(entry["size"]) > 0}
+        covered &= {*part["stats"]}
+    except (KeyError, TypeError, ValueError):
+        covered = set()
+    if covered != {*layout.arrays}:
         raise StoreDamaged(f"{path} does not cover the arrays {[*layout.arrays]}.")
     return part
+
+
+def part_nbytes(part: dict) -> int:
+    """Bytes of the shard files that a part file records."""
+    return sum(entry["size"] for entry in part["files"])
 
 
 def is_finished(store: Path, layout: StoreLayout, k: int, spec_digest: str) -> bool:
@@ -126,12 +150,12 @@ def is_finished(store: Path, layout: StoreLayout, k: int, spec_digest: str) -> b
     if not part_path(store, k).exists():
         return False
     try:
-        read_part(store, layout, k, spec_digest)
+        part = read_part(store, layout, k, spec_digest)
     except StoreDamaged:
         return False
-    for array in layout.arrays.values():
-        shard = store / ACTS / array.shard_file(k)
-        if not shard.exists() or shard.stat().st_size != array.shard_nbytes(k):
+    for entry in part["files"]:
+        shard = store / ACTS / layout.arrays[entry["array"]].shard_file(k)
+        if not shard.exists() or shard.stat().st_size != entry["size"]:
             return False
     return True
 

@@ -1,8 +1,10 @@
 """Fills one range of a store from batches of any size, and declares it finished at the end.
 
-Casts and guards the values (float16 ends at 65,504), cuts them into chunks, and keeps the sums.
+Casts and guards the values (float16 ends at 65,504), cuts them into chunks, and keeps the sums. A
+thread compresses, checksums and writes one chunk while the next is cast and summed.
 """
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +13,23 @@ from .encoding import ACCEPTED, LIMITS, encode, first_bad_value
 from .errors import ActivationOverflow, StoreError
 from .files import ACTS, COMPLETE, publish, sweep, temporary_path
 from .layout import FILL_VALUES, ArrayLayout
+from .packed_shard import shard_writer
 from .parts import ArrayStats, part_path, write_part
-from .shard_file import ShardWriter
 
 
 class ArrayStream:
-    """Rows of one array on their way into shard `k`: one chunk in memory."""
+    """Rows of one array on their way into shard `k`: one chunk in the making, one being written."""
 
-    def __init__(self, store: Path, array: ArrayLayout, k: int) -> None:
+    def __init__(self, store: Path, array: ArrayLayout, k: int, pool: ThreadPoolExecutor) -> None:
         label = f"{k:05d}-{array.name}"
         sweep(store, label)
         self.array, self.k = array, k
         self.stats = ArrayStats.empty(array.row_shape[-1])
         self.rows = 0
-        self.shard = ShardWriter(temporary_path(store, label), array, k)
-        self._chunk = np.empty((array.chunk_images, *array.row_shape), array.disk_dtype)
+        self.shard = shard_writer(temporary_path(store, label), array, k)
+        self._pool = pool
+        self._written: Future | None = None  # of the chunk before
+        self._chunk = self.shard.chunk_buffer()
         self._filled = 0
 
     def put(self, values: np.ndarray) -> None:
@@ -41,13 +45,21 @@ class ArrayStream:
     def finish(self) -> None:
         if self._filled:
             self._flush()
+        self._wait()
         self.shard.finish()
 
     def _flush(self) -> None:
-        self.stats.update(self._chunk[: self._filled])
+        self._wait()
         self._chunk[self._filled :] = FILL_VALUES[self.array.dtype]  # the last chunk of all
-        self.shard.write_chunk(self._chunk)
+        self._written = self._pool.submit(self.shard.write_chunk, self._chunk)
+        self.stats.update(self._chunk[: self._filled])
+        self._chunk = self.shard.chunk_buffer()
         self._filled = 0
+
+    def _wait(self) -> None:
+        """Until the chunk before is written; raises what writing it raised."""
+        if self._written is not None:
+            self._written.result()
 
 
 class RangeWriter:
@@ -57,9 +69,10 @@ class RangeWriter:
         self._writer, self.k = writer, k
         self.start, self.stop = writer.layout.range_bounds(k)
         self._streams: dict[str, ArrayStream] = {}
+        self._pool = ThreadPoolExecutor(1, "store-writer")
         try:
             for name, array in writer.layout.arrays.items():
-                self._streams[name] = ArrayStream(writer.path, array, k)
+                self._streams[name] = ArrayStream(writer.path, array, k, self._pool)
         except BaseException:
             self.discard()
             raise
@@ -138,12 +151,13 @@ class RangeWriter:
             stale.unlink(missing_ok=True)  # a range that is written again is not finished meanwhile
         for stream in self._streams.values():
             publish(stream.shard.path, store / ACTS / stream.array.shard_file(self.k))
-        crc32c = {name: stream.shard.chunk_crc32c for name, stream in self._streams.items()}
+        shards = {name: stream.shard for name, stream in self._streams.items()}
         stats = {name: stream.stats for name, stream in self._streams.items()}
-        write_part(store, self._writer.layout, self.k, self._writer.spec_digest, crc32c, stats)
+        write_part(store, self._writer.layout, self.k, self._writer.spec_digest, shards, stats)
 
     def discard(self) -> None:
         """Close and remove the temporary files; nothing happens to what is committed."""
+        self._pool.shutdown()
         for stream in self._streams.values():
             stream.shard.close()
             stream.shard.path.unlink(missing_ok=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import StoreError, StoreIncomplete
-from .files import COMPLETE, SPEC, canonical_json, digest, read_json
+from .errors import StoreDamaged, StoreError, StoreIncomplete
+from .files import COMPLETE, SPEC, canonical_json, check_seal, digest, read_json
 from .hierarchy import read_hierarchy, read_source_index
 from .layout import StoreLayout
+from .packed_shard import shard_reader
 from .parts import (
     ArrayStats,
     as_spans,
@@ -21,7 +22,7 @@ from .parts import (
     part_path,
     read_part,
 )
-from .shard_file import ShardReader
+from .shard_file import REPAIR, ShardReader
 
 MAX_OPEN_SHARDS = 64  # file handles per store; a process may read a dozen stores within 1,024
 TOKENS = ("all", "cls", "patch", "prompt")
@@ -52,6 +53,8 @@ class ActivationStore:
         self.layout, self.attributes = read_hierarchy(self.path)
         self.source_index = read_source_index(self.path, self.layout.n_images)
         self._document = read_json(self.path / COMPLETE) if complete else None
+        if complete:
+            self._check_document()
         if complete and self._document["spec_digest"] != self._spec_digest:
             raise StoreError(
                 f"{self.path / COMPLETE} is of another spec than spec.json beside it. Delete "
@@ -195,7 +198,7 @@ class ActivationStore:
             )
         with self._lock:
             shard = self._shards.pop((name, k), None)
-            shard = shard or ShardReader(self.path, self.layout.arrays[name], k)
+            shard = shard or shard_reader(self.path, self.layout.arrays[name], k)
             self._shards[name, k] = shard
             if len(self._shards) > MAX_OPEN_SHARDS:
                 self._shards.popitem(last=False)
@@ -207,6 +210,12 @@ class ActivationStore:
                 f"{self.path}: image rows {start} to {stop - 1} were asked for; it has rows 0 to "
                 f"{self.n_images - 1}."
             )
+
+    def _check_document(self) -> None:
+        try:
+            check_seal(self.path / COMPLETE, self._document)
+        except StoreDamaged as error:
+            raise StoreDamaged(f"{error} {REPAIR}") from None
 
     def _finished_ranges(self, layout: StoreLayout) -> list[int]:
         return finished_ranges(self.path, layout, self._spec_digest)

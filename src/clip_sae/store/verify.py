@@ -6,37 +6,23 @@ No equation of its own: it guards the residuals behind every number of the paper
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from .errors import StoreDamaged, StoreError
-from .files import ACTS, COMPLETE, SPEC, canonical_json, digest, read_json
-from .hierarchy import read_hierarchy, read_source_index
-from .layout import ArrayLayout, StoreLayout
-from .parts import as_spans, part_path, parts_bytes, read_part
-from .shard_file import ShardReader
+from .files import ACTS, COMPLETE, SPEC, canonical_json, check_seal, digest, read_json
+from .hierarchy import GROUP, read_attributes, read_hierarchy, read_source_index, write_group
+from .layout import StoreLayout
+from .parts import as_spans, part_path, parts_bytes
+from .range_check import Damage, check_range, forget_range
 
-
-@dataclass(frozen=True)
-class Damage:
-    """One fault. range: None if it concerns the whole store; chunk: within the range's file."""
-
-    file: Path
-    problem: str
-    range: int | None = None
-    chunk: int | None = None
-    images: str = ""
-
-    def __str__(self) -> str:
-        where = [f"range {self.range}"] if self.range is not None else []
-        where += [f"chunk {self.chunk}"] if self.chunk is not None else []
-        where += [self.images] if self.images else []
-        place = f" ({', '.join(where)})" if where else ""
-        return f"{self.file}{place}: {self.problem}"
+DELETE = "Delete the store and run snakemake again."
 
 
 @dataclass
 class VerifyReport:
-    """What a check found. `ok`: no damage; an unfinished store can be ok and not complete."""
+    """What a check found. `ok`: no damage; an unfinished store can be ok and not complete.
+
+    repaired: ranges that were cleared; restored: metadata files written again on the spot
+    advice: what to do about damage that is of no range
+    """
 
     path: Path
     n_ranges: int = 0
@@ -44,6 +30,8 @@ class VerifyReport:
     unfinished: list[int] = field(default_factory=list)
     damages: list[Damage] = field(default_factory=list)
     repaired: list[int] = field(default_factory=list)
+    restored: list[Path] = field(default_factory=list)
+    advice: str = ""
     bytes_read: int = 0
 
     @property
@@ -57,10 +45,12 @@ class VerifyReport:
             f"checked, {len(self.damages)} damaged places"
         ]
         lines += [f"  {damage}" for damage in self.damages]
+        lines += [f"  {path} is written again from {COMPLETE}" for path in self.restored]
         if self.repaired:
             lines.append(
                 f"  ranges {as_spans(self.repaired)} are cleared; run snakemake again to redo them"
             )
+        lines += [f"  {self.advice}"] if self.advice else []
         return "\n".join(lines)
 
 
@@ -68,7 +58,8 @@ def verify_store(path: Path, *, full: bool = True, repair: bool = False) -> Veri
     """Check part files, sizes and indices, and with `full` the crc32c of every chunk.
 
     repair: forget the damaged ranges (their part files, and COMPLETE.json), so that the next run
-    writes just those again. Damage to the metadata cannot be repaired so: delete the store then.
+        writes just those again. That run also writes damaged metadata of the arrays and a damaged
+        source_index again; the group's own metadata are restored here, from COMPLETE.json.
     """
     store = Path(path)
     if not (store / SPEC).exists():
@@ -76,75 +67,81 @@ def verify_store(path: Path, *, full: bool = True, repair: bool = False) -> Veri
     report = VerifyReport(store, complete=(store / COMPLETE).exists())
     try:
         spec_digest = digest(canonical_json(read_json(store / SPEC)))
-        layout, attributes = read_hierarchy(store)
-        if attributes.get("spec_sha256") != spec_digest:
-            raise StoreDamaged(f"{store / SPEC} does not match {store / ACTS / 'zarr.json'}.")
+    except StoreDamaged as error:
+        report.damages.append(Damage(store / SPEC, str(error)))
+        report.advice = DELETE
+        return report
+    if not _check_group(store, spec_digest, report, repair):
+        return report
+    try:
+        layout, _ = read_hierarchy(store)
         read_source_index(store, layout.n_images)
     except StoreDamaged as error:
-        report.damages.append(Damage(store, f"{error} Delete the store and run snakemake again."))
+        _note_metadata(store, error, report, repair)
         return report
     report.n_ranges = layout.n_ranges
     for k in range(layout.n_ranges):
         if part_path(store, k).exists() or report.complete:
-            _check_range(store, layout, k, spec_digest, full, report)
+            damages, nbytes = check_range(store, layout, k, spec_digest, full=full)
+            report.damages += damages
+            report.bytes_read += nbytes
         else:
             report.unfinished.append(k)
-    if report.complete and not report.damages:
+    if report.complete and not any(damage.range is not None for damage in report.damages):
         _check_complete(store, layout, report)
-    if repair and report.damages:
+    if repair:
         _repair(store, report)
     return report
 
 
-def _check_range(
-    store: Path, layout: StoreLayout, k: int, spec_digest: str, full: bool, report: VerifyReport
-) -> None:
-    known: dict[str, list[int]] = {}
+def _check_group(store: Path, spec_digest: str, report: VerifyReport, repair: bool) -> bool:
+    """Whether the group's own metadata are of this spec, or were restored so."""
+    path = store / ACTS / GROUP
     try:
-        part = read_part(store, layout, k, spec_digest)
-        known = {entry["array"]: entry["chunk_crc32c"] for entry in part["files"]}
-    except (StoreDamaged, KeyError, TypeError) as error:
-        report.damages.append(Damage(part_path(store, k), str(error), k))
-    for array in layout.arrays.values():
-        _check_shard(store, array, k, known.get(array.name), full, report)
-
-
-def _check_shard(
-    store: Path,
-    array: ArrayLayout,
-    k: int,
-    known: list[int] | None,
-    full: bool,
-    report: VerifyReport,
-) -> None:
-    """Index and size always; with `full` each chunk against its crc32c and the part file's."""
-    file = store / ACTS / array.shard_file(k)
-
-    def note(problem: str, chunk: int | None = None, images: str = "") -> None:
-        report.damages.append(Damage(file, problem, k, chunk, images))
-
-    try:
-        shard = ShardReader(store, array, k)
+        if read_attributes(store)["spec_sha256"] == spec_digest:
+            return True
+        problem = f"{store / SPEC} does not match it"
     except StoreDamaged as error:
-        note(error.problem, images=error.images)
-        return
-    if not full:
-        return
-    whole = np.empty((array.chunk_images, *array.row_shape), array.disk_dtype)
-    for chunk in range(array.shard_chunks(k)):
-        report.bytes_read += array.chunk_bytes
-        try:
-            crc = shard.read_chunk(chunk, whole)
-        except StoreDamaged as error:
-            note(error.problem, chunk, error.images)
-            continue
-        if known is not None and known[chunk : chunk + 1] != [crc]:
-            note("is whole, but not the chunk that the part file records", chunk)
+        problem = str(error)
+    report.damages.append(Damage(path, problem))
+    try:
+        document = read_json(store / COMPLETE)
+        check_seal(store / COMPLETE, document)
+        known = {key: document[key] for key in ("store_version", "spec", "fingerprints")}
+        ours = digest(canonical_json(known["spec"])) == spec_digest
+    except (StoreDamaged, KeyError):
+        ours = False
+    if not ours:  # nothing says any more what the ranges were made from
+        report.advice = DELETE
+    elif repair:
+        write_group(store, known | {"spec_sha256": spec_digest})
+        report.restored.append(path)
+    else:
+        report.advice = "`--repair` writes it again."
+    return bool(report.restored)
+
+
+def _note_metadata(store: Path, error: StoreDamaged, report: VerifyReport, repair: bool) -> None:
+    """Damage to what the writer knows: it mends it, once COMPLETE.json does not keep it away."""
+    report.damages.append(Damage(store, str(error)))
+    fingerprints = read_attributes(store).get("fingerprints")
+    if not fingerprints:
+        report.advice = DELETE  # the writer could not know that the ranges are of its images
+    elif repair:
+        (store / COMPLETE).unlink(missing_ok=True)
+        report.advice = (
+            "Run snakemake again: it writes the metadata again and keeps every range whose "
+            "checksums are as its part file says."
+        )
+    else:
+        report.advice = "`--repair` lets the next run write it again and keep the ranges."
 
 
 def _check_complete(store: Path, layout: StoreLayout, report: VerifyReport) -> None:
     try:
-        found = read_json(store / COMPLETE).get("parts_sha256")
+        document = read_json(store / COMPLETE)
+        check_seal(store / COMPLETE, document)
+        found = document.get("parts_sha256")
     except StoreDamaged as error:
         report.damages.append(Damage(store / COMPLETE, str(error)))
         return
@@ -153,7 +150,8 @@ def _check_complete(store: Path, layout: StoreLayout, report: VerifyReport) -> N
 
 
 def _repair(store: Path, report: VerifyReport) -> None:
-    (store / COMPLETE).unlink(missing_ok=True)
+    if any(damage.file not in report.restored for damage in report.damages):
+        (store / COMPLETE).unlink(missing_ok=True)
     report.repaired = sorted({d.range for d in report.damages if d.range is not None})
     for k in report.repaired:
-        part_path(store, k).unlink(missing_ok=True)
+        forget_range(store, k)

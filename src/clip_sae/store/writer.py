@@ -3,6 +3,7 @@
 Stores the residuals that the paper's SAEs are trained and evaluated on (§3; Tables 3 and 4).
 """
 
+import glob
 import json
 import os
 import shutil
@@ -13,20 +14,41 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import StoreError, StoreIncomplete, StoreMismatch
-from .files import ACTS, COMPLETE, SPEC, canonical_json, digest, read_json, write_whole
-from .hierarchy import clear_temporary, create_hierarchy, read_hierarchy, read_source_index
+from .errors import StoreDamaged, StoreError, StoreIncomplete, StoreMismatch
+from .files import (
+    ACTS,
+    COMPLETE,
+    SPEC,
+    canonical_json,
+    differing_keys,
+    digest,
+    read_json,
+    sealed,
+    write_whole,
+)
+from .hierarchy import (
+    clear_temporary,
+    create_hierarchy,
+    damaged_metadata,
+    mend_hierarchy,
+    read_attributes,
+    read_hierarchy,
+    read_source_index,
+)
 from .layout import StoreLayout
+from .packed_shard import shard_reader
 from .parts import (
     as_spans,
     finished_ranges,
     is_finished,
     merge_stats,
+    part_nbytes,
+    part_path,
     parts_bytes,
     read_part,
 )
+from .range_check import check_range, forget_range
 from .range_writer import RangeWriter
-from .shard_file import ShardReader
 
 STORE_VERSION = 1
 
@@ -44,7 +66,9 @@ class StoreWriter:
         Call it so from one process only, before others write ranges.
 
     Distinct ranges may be written by separate processes. Killed at any point, a rerun redoes only
-    the unfinished ranges, to the same bytes. Raises StoreMismatch and names what differs.
+    the unfinished ranges, to the same bytes. Damaged metadata are written again if the fingerprints
+    prove that the ranges are of the same inputs; a range whose checksums then disagree is redone.
+    Raises StoreMismatch and names what differs.
     """
 
     def __init__(
@@ -63,7 +87,10 @@ class StoreWriter:
         self.spec_digest = digest(canonical_json(spec))
         self.source_index = _checked_source_index(source_index, layout.n_images)
         self.fingerprints = fingerprints
+        self._sweep_removed()
         self._open_spec()
+        if (self.path / ACTS).exists():
+            self._mend(attributes or {})
         if (self.path / ACTS).exists() and rebuild and self._difference():
             self._remove()
             self._open_spec()
@@ -132,12 +159,12 @@ class StoreWriter:
             "fingerprints": begun_with | (fingerprints or {}),
             "n_images": self.layout.n_images,
             "n_ranges": self.layout.n_ranges,
-            "nbytes": self.layout.nbytes,
+            "nbytes": sum(map(part_nbytes, parts)),
             "parts_sha256": digest(parts_bytes(self.path, self.layout)),
             "stats": {name: sums.to_dict() for name, sums in stats.items()},
             "extra": extra or {},
         }
-        write_whole(self.path, self.path / COMPLETE, canonical_json(document))
+        write_whole(self.path, self.path / COMPLETE, canonical_json(sealed(document)))
         clear_temporary(self.path)
 
     def _check_one_chunk_per_file(self) -> None:
@@ -145,7 +172,7 @@ class StoreWriter:
         for array in self.layout.arrays.values():
             whole = np.empty((array.chunk_images, *array.row_shape), array.disk_dtype)
             for k in range(self.layout.n_ranges):
-                ShardReader(self.path, array, k).read_chunk(k % array.shard_chunks(k), whole)
+                shard_reader(self.path, array, k).read_chunk(k % array.shard_chunks(k), whole)
 
     def _open_spec(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -175,24 +202,52 @@ class StoreWriter:
         }
         create_hierarchy(self.path, self.layout, attributes | ours, self.source_index)
 
+    def _mend(self, attributes: dict) -> None:
+        """Write damaged metadata again: layout, spec and source_index are known here.
+
+        Without equal fingerprints nothing says that the ranges are of the same images, so nothing
+        is mended then and the damage is raised by the comparison that follows.
+        """
+        try:
+            begun_with = read_attributes(self.path).get("fingerprints")
+        except StoreDamaged as error:
+            raise StoreDamaged(
+                f"{error} Run `python -m clip_sae verify --repair` on {self.path}: it restores "
+                f"that file from {COMPLETE}. Where there is none, delete the folder and run "
+                "snakemake again."
+            ) from None
+        if not begun_with or begun_with != self.fingerprints:
+            return
+        if damaged_metadata(self.path, self.layout.n_images) is None:
+            return
+        mend_hierarchy(self.path, self.layout, attributes, self.source_index)
+        for k in range(self.layout.n_ranges):
+            begun = part_path(self.path, k).exists()
+            if begun and check_range(self.path, self.layout, k, self.spec_digest)[0]:
+                forget_range(self.path, k)
+
     def _difference(self) -> str:
         """What of the store on disk is not as asked for: one phrase, empty if nothing."""
-        layout, attributes = read_hierarchy(self.path)
-        if layout != self.layout:
-            return f"layout ({layout}; now {self.layout})"
-        begun_with = attributes.get("fingerprints")
+        begun_with = read_attributes(self.path).get("fingerprints")
         if None not in (begun_with, self.fingerprints) and begun_with != self.fingerprints:
             keys = differing_keys(begun_with, self.fingerprints)
             return f"content of its inputs (fingerprints of {', '.join(keys)})"
+        layout, _ = read_hierarchy(self.path)
+        if layout != self.layout:
+            return f"layout ({layout}; now {self.layout})"
         if not np.array_equal(read_source_index(self.path, layout.n_images), self.source_index):
             return "list or order of images (source_index)"
         return ""
 
     def _remove(self) -> None:
         """Move the store away, so that it vanishes at once, then delete it."""
-        aside = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.old")
-        os.rename(self.path, aside)
-        shutil.rmtree(aside)
+        os.rename(self.path, self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.old"))
+        self._sweep_removed()
+
+    def _sweep_removed(self) -> None:
+        """Delete what was moved away, also by a run that died while it deleted."""
+        for aside in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.old"):
+            shutil.rmtree(aside, ignore_errors=True)  # another process may be at it too
 
 
 def _checked_source_index(source_index: np.ndarray, n_images: int) -> np.ndarray:
@@ -203,15 +258,3 @@ def _checked_source_index(source_index: np.ndarray, n_images: int) -> np.ndarray
             f"(an int, 0 or more) of each of the {n_images} images."
         )
     return index.astype(np.int64)
-
-
-def differing_keys(one: dict, other: dict, prefix: str = "") -> list[str]:
-    """Dotted keys whose values differ between two JSON objects, each with both values."""
-    keys = []
-    for key in sorted({*one, *other}):
-        a, b = one.get(key, "(absent)"), other.get(key, "(absent)")
-        if isinstance(a, dict) and isinstance(b, dict):
-            keys += differing_keys(a, b, f"{prefix}{key}.")
-        elif a != b:
-            keys.append(f"{prefix}{key} ({a!r} there, {b!r} here)")
-    return keys
