@@ -228,6 +228,13 @@ def _architectures(cls: type, name: str, block: dict) -> list[tuple[str, SaeReci
     variants = []
     for architecture in block["architecture"]:
         check_value(name, "architecture", architecture)
+    for key in block:
+        if all(key in ARCHITECTURES[a].refuses for a in block["architecture"]):
+            raise RecipeError(
+                f"recipe {name!r}: remove {key}, which none of its architectures "
+                f"({', '.join(block['architecture'])}) knows: {SPECIAL_KEYS[key]}."
+            )
+    for architecture in block["architecture"]:
         idle = ARCHITECTURES[architecture].refuses
         own = {key: value for key, value in block.items() if key not in idle}
         for variant, recipe in cls.from_config(name, {**own, "architecture": architecture}):

@@ -62,7 +62,10 @@ def random_tokens(seed=1):
 
 
 def hand_gradients(recipe, weights, x, dead, *, steps_done=0, replicas=ALONE):
-    """Losses and gradients of one step; arrays of an architecture's own get other values first."""
+    """Losses and gradients of one step.
+
+    `weights` are changed before it: the arrays of an architecture's own, and free rows' norms.
+    """
     learner = Learner(recipe, weights, 10, Workspace(), replicas)
     learner.steps_done = steps_done
     spread = torch.linspace(-0.4, 0.4, D_SAE, dtype=weights.b_dec.dtype)
@@ -263,9 +266,9 @@ def test_auxiliary_losses_move_the_dead_rows_and_no_others(name):
     if block["architecture"] in ("topk", "batchtopk", "matryoshka") and "form" not in block:
         block = {**block, "aux_k": 9}
     recipe = make_recipe(block)
-    weights, x = random_weights(), random_tokens()
-    _, with_aux = hand_gradients(recipe, weights, x, DEAD)
-    _, without = hand_gradients(recipe, weights, x, DEAD[:0])
+    x = random_tokens()
+    _, with_aux = hand_gradients(recipe, random_weights(), x, DEAD)
+    _, without = hand_gradients(recipe, random_weights(), x, DEAD[:0])
     for key in ("W_enc_rows", "b_enc", "W_dec"):
         change = (with_aux[key] - without[key]).view(D_SAE, -1).abs().sum(dim=1)
         moved = torch.nonzero(change > 0).view(-1)

@@ -10,7 +10,7 @@ from clip_sae.recipes import SaeRecipe
 from clip_sae.training.adam import Adam
 from clip_sae.training.learner import normalise_rows_, remove_parallel_
 from clip_sae.training.schedules import lr_factor
-from clip_sae.training.source import StartingPoints, TrainingError
+from clip_sae.training.source import DeviceCopies, StartingPoints, TrainingError
 from clip_sae.training.targets import BatchTargets
 from clip_sae.training.weights import centre, geometric_median, initial_weights
 
@@ -124,3 +124,21 @@ def test_row_operations_equal_their_twins():
     twin = grad.numpy() - (grad.numpy() * expected).sum(1, keepdims=True) * expected
     remove_parallel_(grad, rows)
     np.testing.assert_allclose(grad, twin, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.uint16])
+def test_batches_come_to_the_device_with_their_exact_values(dtype):
+    """float16 widens exactly; uint16 holds the upper halves of float32, which is bfloat16."""
+    values = np.linspace(-3, 3, 24, dtype=np.float32).reshape(4, 6)
+    batch = values.astype(dtype)
+    expected = batch.astype(np.float32)
+    if dtype == np.uint16:
+        bits = values.view(np.uint32) >> 16
+        batch, expected = bits.astype(np.uint16), (bits << 16).view(np.float32)
+    copy = DeviceCopies(6, torch.device("cpu"))
+    found = copy(batch)
+    batch[:] = 0  # the stream reuses its memory
+    assert found.dtype == torch.float32
+    assert np.array_equal(found.numpy(), expected)
+    with pytest.raises(TrainingError, match=r"shape \(4, 5\)"):
+        copy(batch[:, :5])

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.recipes import ARCHITECTURES, SaeRecipe
 from clip_sae.sae import Sae
 from clip_sae.training import TrainingError, TrainTarget, is_finished, passes, train_saes
 from clip_sae.training.checkpoint import CURVE_COLUMNS
@@ -31,6 +32,22 @@ COMMON = {
 VANILLA = {"architecture": "vanilla", "l1_coefficient": [0.3, 3.0], "ghost_grads": True, **COMMON}
 TOPK = {"architecture": "topk", "k": 2, **COMMON}
 PRISMA = {"architecture": "topk", "k": 3, "form": "prisma_compat", **COMMON}
+MIXED = {
+    "architecture": list(ARCHITECTURES),
+    "k": 2,
+    "l1_coefficient": 0.3,
+    "l0_coefficient": 0.1,
+    "sparsity_warmup_steps": 6,
+    **COMMON,
+}
+ALL = (VANILLA, {**VANILLA, "decoder_norm": "free"}, TOPK, PRISMA, MIXED)
+
+
+def mixed(*architectures: str) -> dict:
+    """MIXED for a few of its architectures, without the keys that none of them knows."""
+    idle = set.intersection(*(set(ARCHITECTURES[name].refuses) for name in architectures))
+    block = {key: value for key, value in MIXED.items() if key not in idle}
+    return {**block, "architecture": list(architectures)}
 
 
 def targets(folder, *blocks, metadata=None) -> list[TrainTarget]:
@@ -75,9 +92,10 @@ def test_a_pass_leaves_a_curve_and_a_sae_and_nothing_else(tmp_path, stream, quie
 
 
 def test_companions_change_no_bit(tmp_path, stream, quiet):
-    together = targets(tmp_path / "together", VANILLA, TOPK, PRISMA)
+    together = targets(tmp_path / "together", *ALL)
     train_saes(together, stream(), **quiet)
-    for target in targets(tmp_path / "alone", VANILLA, TOPK, PRISMA):
+    assert {target.recipe.architecture for target in together} == set(ARCHITECTURES)
+    for target in targets(tmp_path / "alone", *ALL):
         train_saes([target], stream(), **quiet)
     for target in together:
         alone = tmp_path / "alone" / target.folder.name
@@ -88,9 +106,9 @@ def test_companions_change_no_bit(tmp_path, stream, quiet):
 @pytest.mark.parametrize("fail_at", [1, 9, 17])
 def test_interrupted_and_restarted_ends_at_the_same_bits(tmp_path, stream, quiet, fail_at):
     """Four batches serve b_dec's start, so batch 9 is step 5 and batch 17 step 13."""
-    whole = targets(tmp_path / "whole", VANILLA, TOPK, PRISMA)
+    whole = targets(tmp_path / "whole", *ALL)
     train_saes(whole, stream(), **quiet)
-    parts = targets(tmp_path / "parts", VANILLA, TOPK, PRISMA)
+    parts = targets(tmp_path / "parts", *ALL)
     with pytest.raises(KeyboardInterrupt):
         train_saes(parts, stream(fail_at=fail_at), checkpoint_every_steps=3, **quiet)
     assert not any(is_finished(target, D_MODEL) for target in parts)
@@ -174,6 +192,50 @@ def test_finished_targets_are_left_alone_and_new_ones_trained(tmp_path, stream, 
     untouched = stream()
     train_saes(both, untouched, **quiet)
     assert untouched.served == 0
+
+
+def test_a_new_architecture_of_a_sweep_is_trained_and_no_other(tmp_path, stream, quiet):
+    few = targets(tmp_path, mixed("vanilla", "batchtopk", "gated"))
+    train_saes(few, stream(), **quiet)
+    before = {target.variant: files(target) for target in few}
+    stamps = {target.variant: (target.folder / "cfg.json").stat().st_mtime_ns for target in few}
+    more = targets(tmp_path, MIXED)
+    said = []
+    train_saes(more, stream(), **{**quiet, "log": said.append})
+    assert sum("already trained" in line for line in said) == 3
+    assert all(is_finished(target, D_MODEL) for target in more)
+    for target in more:
+        if target.variant in before:
+            assert files(target) == before[target.variant]
+            assert (target.folder / "cfg.json").stat().st_mtime_ns == stamps[target.variant]
+
+
+@pytest.mark.parametrize("architecture", ["batchtopk", "matryoshka", "jumprelu", "gated"])
+def test_a_checkpoint_holds_all_that_decides_the_steps_to_come(
+    architecture, tmp_path, stream, quiet
+):
+    """Also what is no weight of every SAE: running threshold, thresholds, gates."""
+    [target] = targets(tmp_path, mixed(architecture))
+    with pytest.raises(KeyboardInterrupt):
+        train_saes([target], stream(fail_at=16), checkpoint_every_steps=3, **quiet)
+    state = load_file(target.folder / "checkpoint" / "state.safetensors")
+    own = {
+        "batchtopk": {"method.running_threshold"},
+        "matryoshka": {"method.running_threshold"},
+        "jumprelu": {f"{group}.threshold" for group in ("weights", "first", "second")},
+        "gated": {
+            f"{group}.{name}"
+            for group in ("weights", "first", "second")
+            for name in ("b_gate", "r_mag")
+        },
+    }[architecture]
+    common = {
+        f"{group}.{name}"
+        for group in ("weights", "first", "second")
+        for name in ("W_enc_rows", "b_enc", "W_dec", "b_dec")
+    }
+    assert set(state) == common | own | {"tokens_since_fired", "counts"}
+    assert all(state[name].abs().sum() > 0 for name in own)
 
 
 def test_other_metadata_or_damaged_weights_train_again(tmp_path, stream, quiet):

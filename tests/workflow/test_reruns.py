@@ -41,6 +41,10 @@ CONFIG_EDITS = {
     "zeroshot.templates=": (["a picture of the {}."], MEASURE | TABLE3 | TABLE4),
     "saes.topk_resid.k=": (3, {"train_topk_resid_L01", "measure_reconstruction_topk_resid_L01"}
                            | TABLE4 | FIRING | CURVES),
+    "saes.topk_resid.architecture=": (["topk", "batchtopk", "matryoshka"],
+                                      {"train_topk_resid_L01",
+                                       "measure_reconstruction_topk_resid_L01"}
+                                      | TABLE4 | FIRING | CURVES),
     # the evaluation split of layer 0 is there already, for vanilla_mlp
     "saes.topk_resid.layers=": ([0, 1], {"extract_general_train_block0", "train_topk_resid_L00",
                                          "measure_reconstruction_topk_resid_L00"}
@@ -73,7 +77,7 @@ CODE_EDITS = {
     "adapter": ("workflow/scripts/gather_curves.py", "import pandas as pd\n",
                 "import pandas as pd\n\nX = 1\n", CURVES),
     "extraction code": ("src/clip_sae/extraction.py", "import os\n", "import os\n\nX = 1\n", set()),
-    "training version": ("src/clip_sae/versions.py", "TRAIN_VERSION = 1", "TRAIN_VERSION = 2",
+    "training version": ("src/clip_sae/versions.py", "TRAIN_VERSION = 2", "TRAIN_VERSION = 3",
                          AFTER_STORES),
     "extraction version": ("src/clip_sae/versions.py", "EXTRACT_VERSION = 1",
                            "EXTRACT_VERSION = 2", EXTRACT | AFTER_STORES),

@@ -80,6 +80,12 @@ class SparseCodes:
     d_sae: int
 
     @classmethod
+    def empty(cls, like: torch.Tensor, d_sae: int) -> SparseCodes:
+        """Return the codes of no token; numbers are of `like`'s dtype and device."""
+        nothing = torch.zeros(0, dtype=torch.int64, device=like.device)
+        return cls(nothing.new_zeros(1), nothing, like.new_zeros(0), d_sae)
+
+    @classmethod
     def concatenate(cls, parts: list[SparseCodes]) -> SparseCodes:
         """Return the codes of consecutive blocks of tokens as one."""
         if len(parts) == 1:

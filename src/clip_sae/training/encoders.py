@@ -42,7 +42,7 @@ class ReluEncoder:
         sparse: list[SparseCodes] | None = None
         for tokens in blocks(z):
             pre_acts = pre_activations(z[tokens], weights, self.workspace)
-            active = pre_acts > 0 if z.device.type == "cpu" else None
+            active = pre_acts > 0 if on_cpu(z) else None
             if tokens.start == 0 and active is not None and is_sparse(active):
                 # Batches are shuffled, so the first block speaks for all of them.
                 sparse = []
@@ -63,8 +63,8 @@ class TopKEncoder:
     workspace: Workspace = field(default_factory=Workspace)
 
     def encode(self, z: torch.Tensor, weights: Weights) -> Iterator[tuple[slice, Codes]]:
-        everything = slice(0, len(z))
-        if z.device.type != "cpu":
+        everything, d_sae = slice(0, len(z)), len(weights.b_enc)
+        if not on_cpu(z):
             yield everything, _top_k_on_device(z, weights, self.k, self.workspace)
             return
         selector = Selector(self.workspace)
@@ -72,7 +72,8 @@ class TopKEncoder:
             keep_largest(selector.candidates(z[tokens], weights, self.k), self.k)
             for tokens in blocks(z)
         ]
-        yield everything, SparseCodes.concatenate(parts)
+        # A replica's share of a small last batch may hold no token.
+        yield everything, SparseCodes.concatenate(parts or [SparseCodes.empty(z, d_sae)])
 
 
 @dataclass
@@ -91,7 +92,7 @@ class BatchTopKEncoder:
 
     def encode(self, z: torch.Tensor, weights: Weights) -> Iterator[tuple[slice, Codes]]:
         d_sae = len(weights.b_enc)
-        n_tokens = torch.tensor(len(z))
+        n_tokens = torch.tensor(len(z), device=z.device)
         self.replicas.sum_(n_tokens)
         offered = min(2 * self.k, d_sae)
         while True:
@@ -106,10 +107,16 @@ class BatchTopKEncoder:
         yield slice(0, len(z)), codes
 
     def _offers(self, z: torch.Tensor, weights: Weights, offered: int) -> SparseCodes:
-        """All positive entries that are among the `offered` x token largest of their block."""
-        selector = Selector(self.workspace)
-        parts = [selector.candidates(z[t], weights, offered, pooled=True) for t in blocks(z)]
-        codes = SparseCodes.concatenate(parts)
+        """All positive entries that are among the `offered` x token largest of their block.
+
+        On a device, each token is a block of its own.
+        """
+        if not on_cpu(z):
+            codes = _top_k_on_device(z, weights, offered, self.workspace)
+        else:
+            selector = Selector(self.workspace)
+            parts = [selector.candidates(z[t], weights, offered, pooled=True) for t in blocks(z)]
+            codes = SparseCodes.concatenate(parts or [SparseCodes.empty(z, len(weights.b_enc))])
         return codes.where(codes.values > 0)
 
     def _cut(self, values: torch.Tensor, count: int) -> torch.Tensor | None:
@@ -125,10 +132,19 @@ class BatchTopKEncoder:
     def _exhausted(self, codes: SparseCodes, z: torch.Tensor, offered: int) -> bool:
         """Whether a block of any process kept as much as it was asked for."""
         kept = codes.row_start.diff()
-        full = [int(kept[t].sum()) >= offered * (t.stop - t.start) for t in blocks(z)]
-        found = torch.tensor(any(full), dtype=torch.int64)
+        if not on_cpu(z):
+            full = (kept >= offered).any()
+        else:
+            sums = [int(kept[t].sum()) >= offered * (t.stop - t.start) for t in blocks(z)]
+            full = torch.tensor(any(sums))
+        found = full.to(torch.int64)
         self.replicas.sum_(found)
         return bool(found)
+
+
+def on_cpu(z: torch.Tensor) -> bool:
+    """Whether selection may look at values; on a device it keeps to what needs no waiting."""
+    return z.device.type == "cpu"
 
 
 def _top_k_on_device(

@@ -22,7 +22,7 @@ import torch.distributed
 from clip_sae.store import ActivationStore, TokenStream
 from clip_sae.training.checkpoint import TrainTarget
 from clip_sae.training.passes import train_saes
-from clip_sae.training.source import TrainingError
+from clip_sae.training.source import TrainingError, pinned
 
 READY = b"ready\n"
 
@@ -36,13 +36,18 @@ class StoreTokens:
     seed: int
     tokens: str = "all"
 
-    def open(self) -> TokenStream:
-        """Return the stream; the same batches in every process."""
+    def open(self, *, on_gpu: bool = False, threads: int = 1) -> TokenStream:
+        """Return the stream; the same batches in every process.
+
+        For a GPU they come as they lie on disk, in pinned memory. `threads` read the store.
+        """
         return TokenStream(
             ActivationStore(self.path),
             batch_tokens=self.batch_tokens,
             seed=self.seed,
             tokens=self.tokens,
+            threads=threads,
+            **({"raw": True, "allocate": pinned} if on_gpu else {}),
         )
 
 
@@ -63,8 +68,10 @@ def train_on_store(
     `threads` // `processes` CPU threads. The result is that of one process up to rounding.
     """
     common = {"checkpoint_every_steps": checkpoint_every_steps}
+    on_gpu = device != "cpu" and torch.cuda.is_available()
     if processes == 1:
-        stream = tokens.open()
+        # A GPU leaves the job's cores to the reading; on a CPU they have the training to do.
+        stream = tokens.open(on_gpu=on_gpu, threads=threads if on_gpu else 1)
         train_saes(
             targets,
             stream,
@@ -76,7 +83,6 @@ def train_on_store(
             **common,
         )
         return
-    on_gpu = device != "cpu" and torch.cuda.is_available()
     if on_gpu and torch.cuda.device_count() < processes:
         raise TrainingError(
             f"{processes} processes were asked for, each with a GPU of its own, and "
@@ -97,7 +103,7 @@ def _run(rank: int, work: bytes, progress: bool, log: Callable[[str], None]) -> 
         "nccl" if on_gpu else "gloo", init_method=meeting, rank=rank, world_size=size
     )
     try:
-        stream = tokens.open()
+        stream = tokens.open(on_gpu=on_gpu, threads=threads if on_gpu else 1)
         train_saes(
             targets,
             stream,

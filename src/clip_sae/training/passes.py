@@ -28,11 +28,11 @@ from clip_sae.training.parallel import Replicas
 from clip_sae.training.progress import Progress
 from clip_sae.training.selection import uses_bfloat16
 from clip_sae.training.source import (
+    DeviceCopies,
     StartingPoints,
     TokenSource,
     TrainingError,
     batches,
-    to_device,
 )
 from clip_sae.training.targets import BatchTargets
 from clip_sae.training.weights import initial_weights
@@ -105,11 +105,12 @@ def _run(
     """Train all jobs; a diverged one leaves `jobs` and the rest go on. Returns what diverged."""
     diverged: list[str] = []
     device = jobs[0].learner.weights.b_dec.device
+    copy = DeviceCopies(d_model, device)
     start = min(job.learner.steps_done for job in jobs)
     curve_every = max(1, steps // CURVE_ROWS)
     with progress:
         for step, batch in batches(stream, start, steps):
-            tokens = BatchTargets(to_device(batch, d_model, device))
+            tokens = BatchTargets(copy(batch))
             measure = step % curve_every == 0 or step + 1 == steps
             # A job resumed from a later checkpoint waits until the stream has caught up.
             current = [job for job in jobs if job.learner.steps_done == step]

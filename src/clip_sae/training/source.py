@@ -5,6 +5,7 @@ Steering paper App. 10 (b_dec at the geometric median); the stream itself is cli
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ class StartingPoints:
     """Starting values of `b_dec`, computed once for all SAEs that share them."""
 
     def __init__(self, stream: TokenSource, d_model: int, device: torch.device) -> None:
-        self._stream, self._d_model, self._device = stream, d_model, device
+        self._stream, self._copy = stream, DeviceCopies(d_model, device)
         self._known: dict[tuple, torch.Tensor] = {}
         self._tokens: dict[int, torch.Tensor] = {}
 
@@ -71,20 +72,53 @@ class StartingPoints:
         parts: list[torch.Tensor] = []
         with _closing(self._stream.epoch(0)) as source:
             for batch in source:
-                parts.append(to_device(batch, self._d_model, self._device))
+                parts.append(self._copy(batch))
                 if sum(map(len, parts)) >= count:
                     break
         return torch.cat(parts)[:count]
 
 
-def to_device(batch: np.ndarray, d_model: int, device: torch.device) -> torch.Tensor:
-    """Copy a batch: the stream may reuse its buffer, and torch aligns its own memory."""
-    if batch.ndim != 2 or batch.shape[1] != d_model:
-        raise TrainingError(
-            f"the stream gives batches of shape {batch.shape}; expected [token, {d_model}]. "
-            f"Use the store of the layer and model that the SAE is for."
-        )
-    return torch.tensor(batch, dtype=torch.float32, device=device)
+class DeviceCopies:
+    """Takes batches to the device in float32, whatever the store's dtype.
+
+    On a GPU copies from pinned memory run beside the computation, and numbers widen there; a batch
+    is held until its copy has ended, because the stream gives memory that is free to another.
+    """
+
+    def __init__(self, d_model: int, device: torch.device) -> None:
+        self._d_model, self._device = d_model, device
+        self._in_flight: collections.deque = collections.deque()
+
+    def __call__(self, batch: np.ndarray) -> torch.Tensor:
+        """Return a batch [token, d_model] of float32, float16 or bfloat16's bits as float32."""
+        if batch.ndim != 2 or batch.shape[1] != self._d_model:
+            raise TrainingError(
+                f"the stream gives batches of shape {batch.shape}; expected "
+                f"[token, {self._d_model}]. Use the store of the layer and model that the SAE is "
+                f"for."
+            )
+        if self._device.type == "cpu" and batch.dtype == np.float32:
+            # Copied: the stream may reuse its memory, and torch aligns its own.
+            return torch.tensor(batch)
+        host = torch.from_numpy(batch)
+        if host.dtype == torch.uint16:
+            host = host.view(torch.bfloat16)
+        there = host.to(self._device, non_blocking=True)
+        if self._device.type == "cuda":
+            self._hold(host)
+        return there.float() if there.dtype != torch.float32 else there.clone()
+
+    def _hold(self, host: torch.Tensor) -> None:
+        while self._in_flight and self._in_flight[0][0].query():
+            self._in_flight.popleft()
+        copied = torch.cuda.Event()
+        copied.record()
+        self._in_flight.append((copied, host))
+
+
+def pinned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Memory for a stream's batches that a GPU reads by itself; uint16 holds bfloat16's bits."""
+    return torch.empty(shape, dtype=getattr(torch, dtype.name), pin_memory=True).numpy()
 
 
 def _closing(source: Iterator[np.ndarray]) -> contextlib.AbstractContextManager:

@@ -44,7 +44,7 @@ class Vanilla(Method):
         losses = reconstruct(
             target, z, codes, weights, grads, per_unit * norms, count_active=count_active
         )
-        slope = (losses.sums * per_unit / norms).unsqueeze(1)
+        slope = (losses.sums * per_unit / norms.clamp_min(1e-12)).unsqueeze(1)
         grads.W_dec.addcmul_(weights.W_dec, slope)
         return losses
 
