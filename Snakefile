@@ -17,6 +17,7 @@ include: "workflow/rules/datasets.smk"
 include: "workflow/rules/sae.smk"
 include: "workflow/rules/l0.smk"
 include: "workflow/rules/sweep.smk"
+include: "workflow/rules/frontier.smk"
 # last: which stores are wanted is known when all others have asked for theirs
 include: "workflow/rules/activations.smk"
 

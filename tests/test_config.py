@@ -64,6 +64,27 @@ MISTAKES = {
         {"analyses__l0__recipe": "vanila"},
         r"analyses\.l0\.recipe: 'vanila' is not under `saes`; there are: vanilla_mlp",
     ),
+    "unknown recipe of the frontier": (
+        {"analyses__frontier__recipes": ["frontier_topk", "frontier_tpk"]},
+        r"analyses\.frontier\.recipes: 'frontier_tpk' is not under `saes`",
+    ),
+    "frontier of two layers": (
+        {"saes__frontier_topk__layers": [6, 7]},
+        r"saes\.frontier_topk\.layers: the frontier compares SAEs of one layer, and has \[6, 7\]",
+    ),
+    "frontier of two places": (
+        {"saes__frontier_topk__layers": [7]},
+        r"frontier\.recipes: all must be on the same hook and layer, but frontier_vanilla is on "
+        r"resid_post of layers \[6\]; .*frontier_topk is on resid_post of layers \[7\]",
+    ),
+    "frontier over learning rates": (
+        {"saes__frontier_topk__lr": [1.0e-3, 1.0e-4]},
+        r"saes\.frontier_topk\.lr: the frontier needs one value here.*Lists are possible for arch",
+    ),
+    "unknown architecture": (
+        {"saes__topk_resid__architecture": ["topk", "tokp"]},
+        r"saes\.topk_resid: .*architecture is 'tokp' .*expected one of vanilla, topk, batchtopk",
+    ),
     "unknown model": ({"model__model": "ViT-B-33"}, r"model: .*ViT-B-33.*nearest: .*ViT-B-32"),
     "tower that cannot be entered": ({"model__model": "RN50"}, r"model: .*ResNet"),
     "neither root nor draw": ({"datasets__imagenet__root": None}, r"give either `root`"),

@@ -5,16 +5,22 @@ Known to the Snakefile, so no torch: jsonschema, PyYAML and the standard library
 
 import copy
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
 import yaml
 
 from clip_sae.architecture import Architecture, ModelSource, architecture
-from clip_sae.recipes import RecipeError, SaeRecipe
+from clip_sae.recipes import SWEEP_KEYS, RecipeError, SaeRecipe
 
 # Keys of an SAE block that say where it is trained; the rest is the recipe itself.
 SAE_PLACE = ("dataset", "split", "hook", "layers")
+# Keys that may be lists in a recipe of the frontier: what makes its curves, points and spread.
+FRONTIER_LISTS = (
+    *("architecture", "decoder_norm", "seed"),
+    *("k", "l1_coefficient", "l0_coefficient", "target_l0"),
+)
 
 
 class ConfigError(ValueError):
@@ -207,7 +213,7 @@ def _reference_mistakes(config: dict):
     for name, block in config["saes"].items():
         yield from unknown(f"saes.{name}.dataset", block["dataset"], "datasets")
     analyses = config["analyses"]
-    for key in ("reconstruction", "l0", "sweep"):
+    for key in ("reconstruction", "l0", "sweep", "frontier"):
         if key in analyses:
             yield from unknown(f"analyses.{key}.dataset", analyses[key]["dataset"], "datasets")
     for table in ("table3", "table4"):
@@ -216,6 +222,7 @@ def _reference_mistakes(config: dict):
     for key in ("l0", "sweep"):
         if key in analyses:
             yield from unknown(f"analyses.{key}.recipe", analyses[key]["recipe"], "saes")
+    yield from _frontier_mistakes(config, unknown)
     l0 = analyses["l0"]
     if l0["recipe"] in config["saes"]:
         layers = config["saes"][l0["recipe"]]["layers"]
@@ -224,3 +231,27 @@ def _reference_mistakes(config: dict):
                 f"analyses.l0.map_layer: layer {l0['map_layer']} is not among the layers of "
                 f"recipe {l0['recipe']!r}: {layers}."
             )
+
+
+def _frontier_mistakes(config: dict, unknown: Callable):
+    places = {}
+    for name in config["analyses"].get("frontier", {}).get("recipes", []):
+        yield from unknown("analyses.frontier.recipes", name, "saes")
+        block = config["saes"].get(name, {})
+        for key in sorted(block.keys() - {*FRONTIER_LISTS, *SAE_PLACE}):
+            if key in SWEEP_KEYS and isinstance(block[key], list):
+                yield (
+                    f"saes.{name}.{key}: the frontier needs one value here, or SAEs of equal "
+                    f"sparsity and seed could not be told apart. Lists are possible for "
+                    f"{', '.join(FRONTIER_LISTS)}."
+                )
+        if block:
+            places[name] = f"{block['hook']} of layers {sorted(block['layers'])}"
+            if len(block["layers"]) > 1:
+                yield (
+                    f"saes.{name}.layers: the frontier compares SAEs of one layer, and has "
+                    f"{sorted(block['layers'])}. Write one layer."
+                )
+    if len(set(places.values())) > 1:
+        found = "; ".join(f"{name} is on {place}" for name, place in places.items())
+        yield f"analyses.frontier.recipes: all must be on the same hook and layer, but {found}."

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_clip import tiny_source
 
+from clip_sae.clip import load_clip
 from clip_sae.sae import Sae
 
 
@@ -83,3 +85,9 @@ def make_store():
 @pytest.fixture
 def make_clip():
     return SmallClip
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A real tower of three blocks with random weights."""
+    return load_clip(tiny_source(tmp_path_factory.mktemp("tiny")), device="cpu")

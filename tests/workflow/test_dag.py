@@ -33,7 +33,14 @@ def workdir(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "target", ["results/table3.csv", "results/table4.html", "results/fig4.png", "results/fig8.svg"]
+    "target",
+    [
+        "results/table3.csv",
+        "results/table4.html",
+        "results/fig4.png",
+        "results/fig8.svg",
+        "results/frontier.svg",
+    ],
 )
 def test_every_paper_item_is_a_target(workdir, target):
     done = snakemake("--dry-run", target, cwd=workdir)
@@ -51,10 +58,10 @@ def test_paper_experiment_plans_its_whole_dag_without_data_or_weights(workdir):
     text = done.stdout + done.stderr
     counts = dict(re.findall(r"^(\w+)\s+(\d+)$", text, flags=re.MULTILINE))
     trained = [name for name in counts if name.startswith("train_")]
-    # 6 layers of Table 3, 11 of Table 4, 12 of Figs 4 and 8, and the sweep
-    assert len(trained) == 6 + 11 + 12 + 1
+    # 6 layers of Table 3, 11 of Table 4, 12 of Figs 4 and 8, the sweep, and the frontier's recipes
+    assert len(trained) == 6 + 11 + 12 + 1 + 7
     assert {"extract_imagenet_train_block0", "extract_imagenet_val_block0", "table3", "table4",
-            "fig4", "fig8", "measure_sweep"} <= counts.keys()  # fmt: skip
+            "fig4", "fig8", "measure_sweep", "frontier"} <= counts.keys()  # fmt: skip
     # replaced, not merged: nothing of the demo is left
     assert not [name for name in counts if "general" in name or name.startswith("draw_")]
     assert "results-paper/table3.csv" in text

@@ -51,4 +51,6 @@ def test_every_rule_runs_and_a_second_run_has_nothing_to_do(small: Project):
     tokens = pd.read_csv(results / "l0_tokens.csv")
     assert len(tokens) == 2 * 50  # two layers of 49 patches and CLS
     assert pd.read_csv(results / "sweep.csv")["chosen"].sum() == 1
+    frontier = pd.read_csv(results / "frontier.csv")
+    assert len(frontier) == 3 + 3 * 2 and frontier["explained_variance"].notna().all()
     assert re.search(r"paper", (results / "table3.md").read_text())

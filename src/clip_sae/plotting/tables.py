@@ -166,6 +166,20 @@ small { color: #666; }
 
 def to_html(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> str:
     """Render as a whole HTML page without scripts; ours and the paper's under one header."""
+    return html_page(layout.caption.split(".")[0], [html_table(table, paper, layout)])
+
+
+def html_page(title: str, tables: Sequence[str]) -> str:
+    """Return a whole HTML page of tables from `html_table`."""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        f"<title>{html.escape(title)}</title>"
+        f"<style>{_STYLE}</style></head>\n<body>{''.join(tables)}</body>\n</html>\n"
+    )
+
+
+def html_table(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> str:
+    """Render one table of a page, its caption above and its source below."""
     cells = beside_paper(table, paper, layout)
     parts = [part for _, part in cells.columns]
     top, below = [], []
@@ -180,14 +194,11 @@ def to_html(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> 
         "<tr>" + "".join(map(_html_cell, row, parts)) + "</tr>"
         for row in cells.itertuples(index=False)
     )
-    title = html.escape(layout.caption.split(".")[0])
     return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head>\n<body><div><table>\n"
+        "<div><table>\n"
         f"<caption>{html.escape(layout.caption)}</caption>\n"
         f"<thead><tr>{''.join(top)}</tr><tr>{''.join(below)}</tr></thead>\n"
         f"<tbody>\n{body}\n</tbody>\n</table></div>\n<p>{html.escape(layout.source)}</p>\n"
-        "</body>\n</html>\n"
     )
 
 
