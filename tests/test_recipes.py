@@ -94,6 +94,7 @@ def test_idle_keys_are_left_out_of_the_digest(architecture):
     assert set(SPECIAL_KEYS) & set(plain) == set(rules.needs + rules.may)
     assert set(plain) | set(rules.refuses) == {field.name for field in fields(SaeRecipe)}
     assert json.loads(json.dumps(plain)) == plain
+    assert SaeRecipe.from_dict(json.loads(json.dumps(plain))) == of_architecture(architecture)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -165,6 +165,12 @@ class SaeRecipe:
             variants.append((_variant_name(chosen), recipe))
         return variants
 
+    @classmethod
+    def from_dict(cls, plain: dict) -> SaeRecipe:
+        """The recipe that `to_dict` wrote."""
+        lists = {key: tuple(plain[key]) for key in LIST_KEYS if key in plain}
+        return cls(**{**plain, **lists})
+
     def d_sae(self, d_model: int) -> int:
         """Number of latents on tokens of width `d_model`."""
         return self.expansion_factor * d_model

@@ -43,12 +43,16 @@ for name, block in config["saes"].items():
             params:
                 spec=job_spec(
                     *(sae.artefact for sae in saes),
-                    recipe=name,
                     hook=block["hook"],
                     layer=layer,
                     store=str(store.folder),
-                    variants={sae.variant: sae.artefact.path for sae in saes},
-                    block=block,
+                    saes={
+                        sae.variant: {
+                            "path": sae.artefact.path,
+                            "recipe": sae.recipe.to_dict(),
+                        }
+                        for sae in saes
+                    },
                     model=config["model"]["name"],
                 ),
             script:

@@ -4,29 +4,26 @@ from pathlib import Path
 
 from _job import Job
 
-from clip_sae.config import SAE_PLACE
 from clip_sae.recipes import SaeRecipe
 from clip_sae.sae.files import weights_sha256
 from clip_sae.training import StoreTokens, TrainTarget, train_on_store
 
 job = Job(snakemake)
-arguments, name = job.arguments, job.arguments["recipe"]
-block = {key: value for key, value in arguments["block"].items() if key not in SAE_PLACE}
-recipes = dict(SaeRecipe.from_config(name, block))
+arguments = job.arguments
 fingerprints = job.fingerprints()
 targets = [
     TrainTarget(
         variant=variant,
-        recipe=recipes[variant],
-        folder=Path(path).parent,
+        recipe=SaeRecipe.from_dict(sae["recipe"]),
+        folder=Path(sae["path"]).parent,
         metadata={
             "model_name": arguments["model"],
             "hook_name": f"{arguments['hook']}, layer {arguments['layer']}",
-            "record": job.record(path),
+            "record": job.record(sae["path"]),
             "fingerprints": fingerprints,
         },
     )
-    for variant, path in arguments["variants"].items()
+    for variant, sae in arguments["saes"].items()
 ]
 first = targets[0].recipe
 train_on_store(
@@ -41,6 +38,6 @@ train_on_store(
     progress=True,
     log=job.log.info,
 )
-for variant, path in arguments["variants"].items():
-    sha256 = weights_sha256(Path(path).parent)
-    job.publish(path, fingerprints, variant=variant, weights_sha256=sha256)
+for variant, sae in arguments["saes"].items():
+    sha256 = weights_sha256(Path(sae["path"]).parent)
+    job.publish(sae["path"], fingerprints, variant=variant, weights_sha256=sha256)
