@@ -53,7 +53,9 @@ def test_what_zarr_python_writes_with_the_same_codecs_is_read(tmp_path, compress
     made = write_store(tmp_path / "store", packed(compression=compression))
     group = zarr.open_group(made.path / "acts.zarr", mode="r+")
     group["patch"][:8] = group["patch"][:8] * 2
-    store = ActivationStore(made.path)
+    with pytest.raises(StoreDamaged, match="not the chunk that the part file records"):
+        ActivationStore(made.path).read(0, 8, "patch")
+    store = ActivationStore(made.path, verify=False)
     np.testing.assert_array_equal(store.read(0, 8, "patch"), 2 * made.arrays["patch"][:8])
 
 

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from store_samples import open_writer, tree, write_ranges, write_store
 
-from clip_sae.store import StoreError, StoreIncomplete, StoreMismatch, verify_store
+from clip_sae.store import (
+    StoreDamaged,
+    StoreError,
+    StoreIncomplete,
+    StoreMismatch,
+    verify_store,
+)
 from clip_sae.store.files import SEAL, canonical_json, sealed
 from clip_sae.store.reader import ActivationStore
 
@@ -67,10 +73,40 @@ def test_a_chunk_of_another_range_is_found(made):
 
 def test_a_changed_part_file_is_found(made):
     part = made.path / "parts" / "00002.json"
-    part.write_text(part.read_text().replace('"part":2', '"part":1'))
+    text = part.read_text()
+    part.write_text(text.replace('"part":2', '"part":1'))
     report = verify_store(made.path, repair=True)
-    assert "part is 1 instead of 2" in str(report) and report.repaired == [2]
+    assert "does not match the digest of its content" in str(report) and report.repaired == [2]
     assert not part.exists()
+
+
+def test_a_whole_part_file_of_another_range_is_found(made):
+    parts = made.path / "parts"
+    shutil.copy(parts / "00001.json", parts / "00002.json")
+    assert "part is 1 instead of 2" in str(verify_store(made.path))
+
+
+def test_a_changed_sum_of_an_unfinished_store_is_not_sealed_with_it(tmp_path):
+    """Nothing but the part file itself knows its sums before COMPLETE.json is there."""
+    reference = write_store(tmp_path / "reference")
+    writer = open_writer(tmp_path / "store")
+    write_ranges(writer, reference.arrays, writer.unfinished())
+    part = tmp_path / "store" / "parts" / "00001.json"
+    document = json.loads(part.read_text())
+    document["stats"]["patch"]["absmax"] += 1
+    part.write_text(json.dumps(document))
+    with pytest.raises(StoreIncomplete, match="missing: 1"):
+        writer.complete()
+
+
+def test_shards_that_changed_places_are_not_served(made):
+    """Each is whole by its own checksums; the part files know where its chunks belong."""
+    one, other = shard(made, "patch", 0), shard(made, "patch", 1)
+    swapped = one.read_bytes(), other.read_bytes()
+    other.write_bytes(swapped[0])
+    one.write_bytes(swapped[1])
+    with pytest.raises(StoreDamaged, match="not the chunk that the part file records"):
+        ActivationStore(made.path).read(0, 1, "patch")
 
 
 def test_an_unfinished_store_is_ok_but_not_complete(tmp_path):

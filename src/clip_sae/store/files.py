@@ -42,10 +42,13 @@ def sealed(document: dict) -> dict:
     return document | {SEAL: digest(canonical_json(document))}
 
 
-def check_seal(path: Path, document: dict) -> None:
-    """StoreDamaged if the content is not that of its digest; older documents have none."""
+def check_seal(path: Path, document: dict, unsealed: set[str] = UNSEALED) -> None:
+    """StoreDamaged if the content is not that of its digest; older documents have none.
+
+    unsealed: the keys of such an older document.
+    """
     content = {key: value for key, value in document.items() if key != SEAL}
-    older = {*document} == UNSEALED
+    older = {*document} == unsealed
     if not older and document.get(SEAL) != digest(canonical_json(content)):
         raise StoreDamaged(f"{path} does not match the digest of its content ({SEAL}).")
 

@@ -133,16 +133,21 @@ def read_hierarchy(store: Path) -> tuple[StoreLayout, dict]:
     attributes = read_attributes(store)
     patch = _array_metadata(acts / "patch" / "zarr.json")
     prompt = acts / "prompt" / "zarr.json"
-    shard_images = patch["chunk_grid"]["configuration"]["chunk_shape"][0]
-    chunk_images = patch["codecs"][0]["configuration"]["chunk_shape"][0]
-    layout = StoreLayout(
-        *patch["shape"],
-        dtype=_config_dtype(patch),
-        chunk_images=chunk_images,
-        chunks_per_shard=shard_images // chunk_images,
-        n_prompts=_array_metadata(prompt)["shape"][1] if prompt.exists() else 0,
-        compression=_compression(patch),
-    )
+    try:
+        shard_images = patch["chunk_grid"]["configuration"]["chunk_shape"][0]
+        chunk_images = patch["codecs"][0]["configuration"]["chunk_shape"][0]
+        layout = StoreLayout(
+            *patch["shape"],
+            dtype=_config_dtype(patch),
+            chunk_images=chunk_images,
+            chunks_per_shard=shard_images // chunk_images,
+            n_prompts=_array_metadata(prompt)["shape"][1] if prompt.exists() else 0,
+            compression=_compression(patch),
+        )
+    except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+        raise StoreDamaged(
+            f"{acts / 'patch' / GROUP} does not describe an activation store ({error})."
+        ) from error
     for array in layout.arrays.values():
         _check_metadata(acts / array.name / "zarr.json", array)
     return layout, attributes
@@ -151,8 +156,10 @@ def read_hierarchy(store: Path) -> tuple[StoreLayout, dict]:
 def read_attributes(store: Path) -> dict:
     """The group's attributes: spec, fingerprints and provenance of the store."""
     path = store / ACTS / GROUP
-    attributes = read_json(path).get("attributes")
-    if not isinstance(attributes, dict) or "spec_sha256" not in attributes:
+    document = read_json(path)
+    attributes = document.get("attributes")
+    is_group = (document.get("zarr_format"), document.get("node_type")) == (3, "group")
+    if not is_group or not isinstance(attributes, dict) or "spec_sha256" not in attributes:
         raise StoreDamaged(f"{path} is not the metadata of an activation store.")
     return attributes
 
@@ -189,25 +196,61 @@ def _check_metadata(path: Path, array: ArrayLayout) -> None:
     }
     shard_images = array.chunk_images * array.chunks_per_shard
     expected = {
+        **_common_metadata(array.dimension_names),
         "shape": [array.n_images, *array.row_shape],
         "data_type": DISK_DTYPES[array.dtype],
         "chunk_grid": {
             "name": "regular",
             "configuration": {"chunk_shape": [shard_images, *array.row_shape]},
         },
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+        "fill_value": _json_fill(FILL_VALUES[array.dtype]),
+        "attributes": {"torch_dtype": "bfloat16"} if array.dtype == "bfloat16" else {},
     }
-    for key, value in expected.items():
-        if found.get(key) != value:
+    _compare(path, found, expected)
+
+
+def _common_metadata(dimension_names: tuple[str, ...]) -> dict:
+    """What the metadata of every array say."""
+    return {
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "dimension_names": [*dimension_names],
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }
+
+
+def _json_fill(value: float) -> float | str:
+    return "NaN" if value != value else value
+
+
+def _compare(path: Path, found: dict, expected: dict) -> None:
+    """StoreDamaged where metadata differ from those that this package writes."""
+    found = {"storage_transformers": [], **found}
+    for key in sorted({*found, *expected}):
+        if found.get(key) != expected.get(key):
             raise StoreDamaged(
                 f"{path}: {key} is {json.dumps(found.get(key))}; this reader needs "
-                f"{json.dumps(value)}. Open it with zarr-python, or make the store again."
+                f"{json.dumps(expected.get(key))}. Open it with zarr-python, or make the store "
+                "again."
             )
 
 
 def read_source_index(store: Path, n_images: int) -> np.ndarray:
     """Manifest row of every store row, int64 [image]; checked against its crc32c."""
+    grid = {"name": "regular", "configuration": {"chunk_shape": [n_images]}}
+    expected = {
+        **_common_metadata(("image",)),
+        "shape": [n_images],
+        "data_type": "int64",
+        "chunk_grid": grid,
+        "codecs": inner_codecs(NONE, 8),
+        "fill_value": NO_SOURCE,
+        "attributes": {},
+    }
+    metadata = store / ACTS / SOURCE_INDEX / GROUP
+    _compare(metadata, read_json(metadata), expected)
     path = store / ACTS / SOURCE_INDEX / "c" / "0"
     again = f"Delete {store} and run snakemake again."
     try:

@@ -20,9 +20,12 @@ def shard_writer(path: Path, array: ArrayLayout, k: int) -> ShardWriter:
     return (ShardWriter if array.compression == NONE else PackedShardWriter)(path, array, k)
 
 
-def shard_reader(store: Path, array: ArrayLayout, k: int) -> ShardReader:
-    """The reader of shard `k` that fits the compression of the array."""
-    return (ShardReader if array.compression == NONE else PackedShardReader)(store, array, k)
+def shard_reader(
+    store: Path, array: ArrayLayout, k: int, recorded: list[int] | None = None
+) -> ShardReader:
+    """The reader of shard `k` that fits the compression of the array; see `ShardReader`."""
+    reader = ShardReader if array.compression == NONE else PackedShardReader
+    return reader(store, array, k, recorded)
 
 
 class PackedShardWriter(ShardWriter):
@@ -88,6 +91,8 @@ class PackedShardReader(ShardReader):
         data, crc = buffer[:-CRC_BYTES], int.from_bytes(buffer[-CRC_BYTES:].tobytes(), "little")
         if check and google_crc32c.value(data) != crc:
             raise self._damage("does not match its checksum (crc32c)", chunk)
+        if check:
+            self._check_recorded(chunk, crc)
         try:
             CODECS[self.array.compression].decompress(data, out)
         except ValueError as error:

@@ -10,10 +10,22 @@ from pathlib import Path
 import numpy as np
 
 from .encoding import PIECE_VALUES, absmax, decode
-from .errors import StoreDamaged
-from .files import ACTS, canonical_json, read_json, write_whole
+from .errors import StoreDamaged, writing
+from .files import (
+    ACTS,
+    COMPLETE,
+    canonical_json,
+    check_seal,
+    read_json,
+    sealed,
+    sync,
+    write_whole,
+)
 from .layout import StoreLayout
 from .shard_file import ShardWriter
+
+# What a part file had before it had a seal
+UNSEALED_PART = {"part", "images", "spec_sha256", "files", "stats"}
 
 
 @dataclass
@@ -119,13 +131,28 @@ def write_part(
         "files": files,
         "stats": {name: sums.to_dict() for name, sums in stats.items()},
     }
-    write_whole(store, part_path(store, k), canonical_json(part))
+    write_whole(store, part_path(store, k), canonical_json(sealed(part)))
+
+
+def withdraw(store: Path, k: int) -> None:
+    """Declare range `k`, and with it the store, unfinished, before its shards may change."""
+    for path in (store / COMPLETE, part_path(store, k)):
+        with writing(path):
+            path.unlink(missing_ok=True)
+            if path.parent.exists():
+                sync(path.parent)
+
+
+def recorded_crc32c(part: dict, array: str) -> list[int]:
+    """The crc32c of every chunk of one array, as a part file has them."""
+    return next(entry["chunk_crc32c"] for entry in part["files"] if entry["array"] == array)
 
 
 def read_part(store: Path, layout: StoreLayout, k: int, spec_digest: str) -> dict:
     """The part file of range `k`; StoreDamaged if it is missing, or is not of this store."""
     path = part_path(store, k)
     part = read_json(path)
+    check_seal(path, part, UNSEALED_PART)
     expected = {"part": k, "images": list(layout.range_bounds(k)), "spec_sha256": spec_digest}
     for key, value in expected.items():
         if part.get(key) != value:

@@ -11,10 +11,10 @@ import numpy as np
 
 from .encoding import ACCEPTED, LIMITS, encode, first_bad_value
 from .errors import ActivationOverflow, StoreError
-from .files import ACTS, COMPLETE, publish, sweep, temporary_path
+from .files import ACTS, publish, sweep, temporary_path
 from .layout import FILL_VALUES, ArrayLayout
 from .packed_shard import shard_writer
-from .parts import ArrayStats, part_path, write_part
+from .parts import ArrayStats, withdraw, write_part
 
 
 class ArrayStream:
@@ -147,8 +147,7 @@ class RangeWriter:
         for stream in self._streams.values():
             stream.finish()
         store = self._writer.path
-        for stale in (store / COMPLETE, part_path(store, self.k)):
-            stale.unlink(missing_ok=True)  # a range that is written again is not finished meanwhile
+        withdraw(store, self.k)  # a range that is written again is not finished meanwhile
         for stream in self._streams.values():
             publish(stream.shard.path, store / ACTS / stream.array.shard_file(self.k))
         shards = {name: stream.shard for name, stream in self._streams.items()}

@@ -21,6 +21,7 @@ from .parts import (
     merge_stats,
     part_path,
     read_part,
+    recorded_crc32c,
 )
 from .shard_file import REPAIR, ShardReader
 
@@ -40,7 +41,7 @@ class ActivationStore:
     """
 
     def __init__(self, path: Path, *, verify: bool = True, allow_partial: bool = False) -> None:
-        self.path = Path(path)
+        self.path, self._verify = Path(path), verify
         if not (self.path / SPEC).exists():
             raise StoreIncomplete(
                 f"{self.path} holds no activation store. {_neighbours(self.path)}"
@@ -198,11 +199,19 @@ class ActivationStore:
             )
         with self._lock:
             shard = self._shards.pop((name, k), None)
-            shard = shard or shard_reader(self.path, self.layout.arrays[name], k)
+            shard = shard or self._open_shard(name, k)
             self._shards[name, k] = shard
             if len(self._shards) > MAX_OPEN_SHARDS:
                 self._shards.popitem(last=False)
             return shard
+
+    def _open_shard(self, name: str, k: int) -> ShardReader:
+        """The shard file; chunks that will be checked are checked against the part file as well."""
+        array, recorded = self.layout.arrays[name], None
+        if self._verify:
+            part = read_part(self.path, self.layout, k, self._spec_digest)
+            recorded = recorded_crc32c(part, name)
+        return shard_reader(self.path, array, k, recorded)
 
     def _check_rows(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.n_images:

@@ -92,10 +92,16 @@ class ShardWriter:
 
 
 class ShardReader:
-    """Reads rows of shard `k`; refuses a missing or short file and a damaged index when opened."""
+    """Reads rows of shard `k`; refuses a missing or short file and a damaged index when opened.
 
-    def __init__(self, store: Path, array: ArrayLayout, k: int) -> None:
-        self.array, self.k = array, k
+    recorded: crc32c of every chunk as the part file has them; tells a chunk that is whole but
+        belongs elsewhere. None leaves that out.
+    """
+
+    def __init__(
+        self, store: Path, array: ArrayLayout, k: int, recorded: list[int] | None = None
+    ) -> None:
+        self.array, self.k, self.recorded = array, k, recorded
         self.path = store / ACTS / array.shard_file(k)
         self._descriptor = -1
         try:
@@ -150,7 +156,12 @@ class ShardReader:
         crc = google_crc32c.value(data)
         if crc != int.from_bytes(stored.tobytes(), "little"):
             raise self._damage("does not match its checksum (crc32c)", chunk)
+        self._check_recorded(chunk, crc)
         return crc
+
+    def _check_recorded(self, chunk: int, crc: int) -> None:
+        if self.recorded is not None and self.recorded[chunk : chunk + 1] != [crc]:
+            raise self._damage("is whole, but not the chunk that the part file records", chunk)
 
     def _read_all(self, buffers: list[np.ndarray], offset: int, chunk: int | None = None) -> None:
         while buffers:

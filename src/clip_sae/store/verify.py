@@ -98,7 +98,9 @@ def _check_group(store: Path, spec_digest: str, report: VerifyReport, repair: bo
     """Whether the group's own metadata are of this spec, or were restored so."""
     path = store / ACTS / GROUP
     try:
-        if read_attributes(store)["spec_sha256"] == spec_digest:
+        attributes = read_attributes(store)
+        told = attributes["spec_sha256"], digest(canonical_json(attributes.get("spec")))
+        if told == (spec_digest, spec_digest):
             return True
         problem = f"{store / SPEC} does not match it"
     except StoreDamaged as error:
