@@ -105,6 +105,11 @@ def test_a_foreign_folder_loads(folder):
         ({"d_in": 5}, r"W_enc has shape \(4, 12\).*say \(5, 12\)"),
         ({"normalize_activations": "expected_average_only_in"}, "known: none, layer_norm"),
         ({"apply_b_dec_to_input": False}, "apply_b_dec_to_input is false"),
+        (
+            {"architecture": "standard", "activation_fn_str": "topk"},
+            "activation of this SAELens folder .* is 'topk'.*sae convert",
+        ),
+        ({"hook_z_reshape": True}, "reshape_activations is set"),
     ],
 )
 def test_configs_that_mean_something_else_are_refused(folder, changes, message):

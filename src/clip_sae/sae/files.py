@@ -184,6 +184,17 @@ def _check_conventions(path: Path, config: dict, tensors: dict[str, torch.Tensor
             f"{path}: apply_b_dec_to_input is false; this project subtracts b_dec before the "
             f"encoder. Fold it: {command}"
         )
+    activation = config.get("activation_fn") or config.get("activation_fn_str") or "relu"
+    if activation != "relu":
+        raise SaeFileError(
+            f"{path}: the activation of this SAELens folder (before version 6) is {activation!r}, "
+            f"which architecture {config.get('architecture')!r} does not tell. "
+            f"Convert it: {command}"
+        )
+    if config.get("reshape_activations", "none") != "none" or config.get("hook_z_reshape"):
+        raise SaeFileError(
+            f"{path}: reshape_activations is set; only SAEs of tokens [d_model] are read."
+        )
     norms = tensors["W_dec"].norm(dim=1)
     if config.get("rescale_acts_by_decoder_norm") and (norms - 1).abs().max() > 1e-3:
         raise SaeFileError(

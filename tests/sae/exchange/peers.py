@@ -314,7 +314,14 @@ def saev_relu(folder):
 def saev_first_schema(folder):
     draw = Draw(17)
     saev_file(folder, {"d_vit": D_MODEL, "exp_factor": 3}, draw.tensors(*BASIC))
-    return Peer(folder, plain(draw, relu, centred=False))
+    return Peer(folder, plain(draw, relu))
+
+
+def saev_second_schema(folder):
+    draw = Draw(31)
+    header = {"schema": 1, "cls": "TopK", "cfg": {"d_vit": D_MODEL, "top_k": K}}
+    saev_file(folder, header, draw.tensors(*BASIC))
+    return Peer(folder, plain(draw, largest))
 
 
 def saev_topk(folder):
@@ -451,7 +458,7 @@ PEERS = [
     saelens_standard, saelens_uncentred, saelens_scaled, saelens_root_norm, saelens_rescaled_topk,
     saelens_equal_topk, saelens_old_topk, saelens_jumprelu, saelens_gated, saelens_gated_uncentred,
     prisma_vanilla, prisma_topk, prisma_gated, prisma_weights, patchsae, patchsae_dict, saev_relu,
-    saev_first_schema, saev_topk, saev_threshold, sparsify, dictionary_standard, dictionary_april,
-    dictionary_topk, dictionary_batchtopk, dictionary_matryoshka, dictionary_jumprelu,
-    dictionary_gated, openai_topk, openai_tied,
+    saev_first_schema, saev_second_schema, saev_topk, saev_threshold, sparsify,
+    dictionary_standard, dictionary_april, dictionary_topk, dictionary_batchtopk,
+    dictionary_matryoshka, dictionary_jumprelu, dictionary_gated, openai_topk, openai_tied,
 ]  # fmt: skip

@@ -166,6 +166,19 @@ def test_free_rows_of_topk_are_kept_only_on_request(tmp_path):
         convert(peer.source, tmp_path / "ours", allow_pickle=True)
 
 
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"schema": 1, "cls": "BatchTopK", "cfg": {"top_k": 4}}, "k largest of a whole batch"),
+        ({"schema": 1, "cls": "SparseAutoencoder", "cfg": {}}, "not known whether its encoder"),
+    ],
+)
+def test_old_saev_files_whose_formula_is_not_in_them_are_refused(header, message, tmp_path):
+    peers.saev_file(tmp_path / "theirs", header, peers.Draw(1).tensors(*peers.BASIC))
+    with pytest.raises(SaeFileError, match=message):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+
+
 @pytest.mark.parametrize("write", [peers.prisma_weights, peers.dictionary_topk, peers.saev_relu])
 def test_damaged_files(write, tmp_path):
     write(tmp_path / "theirs")

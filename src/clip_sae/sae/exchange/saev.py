@@ -1,7 +1,8 @@
 """saev checkpoints: `sae.pt`, one line of JSON and then a torch.save stream.
 
-Read in saev (2025-10, schemas 0 to 2; later schemas add `activation.threshold`): b_dec is not
-subtracted before the encoder, and the JSON's `cfg.activation` says how latents are read.
+Read in saev (2025-10): files of schema 2 on say in `cfg.activation` how latents are read, and do
+not subtract b_dec before the encoder; schema 5 adds `activation.threshold`. The code that wrote
+files without a schema, and those of schema 1 with a class of the SAE in `cls`, did subtract it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from clip_sae.sae.files import SaeFileError
 from clip_sae.sae.folding import Arrays
 
 THRESHOLD = "activation.threshold"
+FIRST_CLASSES = ("Relu", "TopK")  # of schema 1, in `cls`
 
 
 def read(source: Path, *, allow_pickle: bool, input_scale: float | None) -> SourceSae:
@@ -49,7 +51,7 @@ def read(source: Path, *, allow_pickle: bool, input_scale: float | None) -> Sour
         trained,
         (path,),
         k=k,
-        centred=False,
+        centred=_centred(header),
         input_scale=input_scale,
         notes=notes,
         facts={"schema": header.get("schema", 0), "lib": str(header.get("lib", "unknown"))},
@@ -69,13 +71,30 @@ def _split(path: Path) -> tuple[dict, io.BytesIO]:
     return header, io.BytesIO(rest)
 
 
+def _centred(header: dict) -> bool:
+    """Whether the code that wrote the file subtracted b_dec before the encoder."""
+    return "schema" not in header or header.get("cls") in FIRST_CLASSES
+
+
 def _activation(header: dict, path: Path) -> tuple[str, dict]:
     """Return the activation's class name and its options, whichever schema the header follows."""
     if "schema" not in header:
         return "Relu", {}  # the format's first files came before any other activation
     config = need(header, "cfg", path)
-    if header.get("cls") in ("Relu", "TopK", "BatchTopK"):
+    if header.get("cls") == "BatchTopK":
+        raise SaeFileError(
+            f"{path}: a BatchTopK SAE of schema {header['schema']!r} took the k largest of a whole "
+            f"batch and kept no threshold, so it has no latents of its own. Train it again with a "
+            f"later saev, which writes activation.threshold."
+        )
+    if header.get("cls") in FIRST_CLASSES:
         return header["cls"], config
+    if header.get("schema") == 1:
+        raise SaeFileError(
+            f"{path}: schema 1 with cls {header.get('cls')!r}: it is not known whether its encoder "
+            f"subtracts b_dec. Read are files without a schema, schema 1 with cls "
+            f"{' or '.join(FIRST_CLASSES)}, and schemas from 2 on."
+        )
     activation = need(config, "activation", path)
     word = need(activation, "cls", path)
     return word, activation.get("params") or {}
