@@ -129,6 +129,11 @@ def test_no_positive_score_gives_empty_rows(route, d_sae):
         assert codes.row_start.tolist() == [0] * 7 and len(codes.values) == 0
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_share_without_tokens_has_no_blocks(device):
+    assert list(blocks.blocks(torch.empty(0, 3, device=device))) == []
+
+
 @pytest.mark.parametrize("step", [1, 4, 100])
 def test_blocks_change_nothing(route, step, block_tokens):
     z, weights, exact = whole_numbers(3, 30, 9, 96, 300, 50)

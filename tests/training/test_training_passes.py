@@ -268,6 +268,43 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_resumed(tmp_pa
     assert not any("resuming" in line for line in said)
 
 
+@pytest.mark.parametrize("at", [60, 300, 2000, -1])
+def test_a_checkpoint_with_a_flipped_bit_is_not_resumed(tmp_path, stream, quiet, at):
+    """In the header's text, in the curve, or in a tensor."""
+    [target] = targets(tmp_path, TOPK)
+    with pytest.raises(KeyboardInterrupt):
+        train_saes([target], stream(fail_at=14), checkpoint_every_steps=3, **quiet)
+    state = target.folder / "checkpoint" / "state.safetensors"
+    content = bytearray(state.read_bytes())
+    content[at] ^= 4
+    state.write_bytes(content)
+    said = []
+    train_saes([target], stream(), **{**quiet, "log": said.append})
+    assert is_finished(target, D_MODEL) and not any("resuming" in line for line in said)
+
+
+def test_what_a_run_left_that_was_killed_at_its_very_end_is_removed(tmp_path, stream, quiet):
+    [target] = targets(tmp_path, TOPK)
+    train_saes([target], stream(), **quiet)
+    (target.folder / "checkpoint").mkdir()
+    (target.folder / "checkpoint" / "state.safetensors").write_bytes(b"large")
+    train_saes([target], stream(), **quiet)
+    assert not (target.folder / "checkpoint").exists()
+
+
+def test_a_last_batch_of_one_token_leaves_json_that_can_be_read(tmp_path, quiet, array_stream):
+    """One token has no variance, so nothing of it can be explained."""
+    [target] = targets(tmp_path, {**TOPK, "batch_tokens": 64, "epochs": 1})
+    x = np.random.default_rng(0).normal(size=(129, D_MODEL)).astype(np.float32)
+    train_saes([target], array_stream(x, 64), **quiet)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    config = json.loads((target.folder / "cfg.json").read_text(), parse_constant=refuse)
+    assert config["metadata"]["clip_sae"]["training"]["final"]["explained_variance"] is None
+
+
 def test_unit_rows_after_each_step(tmp_path, stream, quiet, monkeypatch):
     step, norms = passes.Learner.step, []
 

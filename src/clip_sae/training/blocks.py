@@ -13,6 +13,6 @@ BLOCK_TOKENS = 1024
 
 def blocks(z: torch.Tensor) -> Iterator[slice]:
     """Yield slices over the tokens of z, in order."""
-    step = BLOCK_TOKENS if z.device.type == "cpu" else len(z)
+    step = BLOCK_TOKENS if z.device.type == "cpu" else max(1, len(z))
     for start in range(0, len(z), step):
         yield slice(start, min(start + step, len(z)))

@@ -7,8 +7,10 @@ weights have the recorded sha256; everything before that is resumed or redone.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
+import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +88,7 @@ def save_checkpoint(target: TrainTarget, learner: Learner, curve: list[dict], ke
     """Write the learner's state and curve as one file, whole or not at all."""
     state = {name: tensor.cpu().contiguous() for name, tensor in learner.state().items()}
     header = {"key": key, "curve": json.dumps(curve)}
+    header["sha256"] = _checksum(header, state)  # safetensors has none of its own
     write_bytes(_checkpoint_path(target), save_tensors(state, metadata=header))
     write_curve(target, curve)
 
@@ -100,12 +103,22 @@ def load_checkpoint(
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            if header.get("key") != key:
-                return None
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError:
+    except (SafetensorError, ValueError):
         return None  # a damaged checkpoint costs the steps since the start, never a wrong SAE
+    whole = header.pop("sha256", None) == _checksum(header, state)
+    if not whole or header.get("key") != key:
+        return None
     return state, json.loads(header["curve"])
+
+
+def _checksum(header: dict[str, str], state: dict[str, torch.Tensor]) -> str:
+    """sha256, in hex, of a checkpoint's text and of every tensor's name and bytes."""
+    found = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(state):
+        found.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}\n".encode())
+        found.update(state[name].reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def finish(target: TrainTarget, learner: Learner, curve: list[dict], d_model: int) -> None:
@@ -119,11 +132,16 @@ def finish(target: TrainTarget, learner: Learner, curve: list[dict], d_model: in
             "recipe": recipe.to_dict(),
             "version": TRAIN_VERSION,
             "digest": target.digest(d_model),
-            "final": curve[-1],
+            "final": {name: _finite(value) for name, value in curve[-1].items()},
         },
     }
     sae = learner.method.to_sae(learner.weights, recipe.input_norm)
     sae.save(target.folder, facts)
+    drop_checkpoint(target)
+
+
+def drop_checkpoint(target: TrainTarget) -> None:
+    """Remove the checkpoint, three times as large as the weights, if there is one."""
     shutil.rmtree(_checkpoint_path(target).parent, ignore_errors=True)
 
 
@@ -135,6 +153,11 @@ def write_curve(target: TrainTarget, curve: list[dict]) -> None:
     for row in curve:
         writer.writerow([_plain(row[column]) for column in CURVE_COLUMNS])
     write_bytes(Path(target.folder) / "curve.csv", text.getvalue().encode())
+
+
+def _finite(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return value if math.isfinite(value) else None
 
 
 def _plain(value: float | int) -> str:

@@ -99,6 +99,8 @@ def train_on_store(
 
 def _run(rank: int, work: bytes, progress: bool, log: Callable[[str], None]) -> None:
     targets, tokens, on_gpu, threads, common, size, meeting = pickle.loads(work)
+    if on_gpu:
+        torch.cuda.set_device(rank)  # where events and pinned copies of this process belong
     torch.distributed.init_process_group(
         "nccl" if on_gpu else "gloo", init_method=meeting, rank=rank, world_size=size
     )

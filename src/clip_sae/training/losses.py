@@ -61,7 +61,10 @@ class Losses:
             "sparsity_loss": float(self.sparsity),
             "aux_loss": float(self.aux),
             "l0": int(self.n_active) / target.n_tokens,
-            "explained_variance": float(1 - self.squared / target.total_variance),
+            # A last batch of one token has no variance that could be explained.
+            "explained_variance": float(1 - self.squared / target.total_variance)
+            if target.total_variance > 0
+            else float("nan"),
         }
 
 

@@ -18,6 +18,7 @@ from clip_sae.recipes import PASS_KEYS
 from clip_sae.training.checkpoint import (
     TrainTarget,
     clear_unfinished,
+    drop_checkpoint,
     finish,
     is_finished,
     load_checkpoint,
@@ -76,6 +77,7 @@ def train_saes(
     for target in targets:
         if target not in open_targets:
             log(f"{target.variant}: already trained, {target.folder}")
+            drop_checkpoint(target)  # of a run that was killed between its last two steps
     if not open_targets:
         return
     if device == "auto":
@@ -87,7 +89,8 @@ def train_saes(
             jobs, stream, steps, d_model, checkpoint_every_steps, Progress(steps, progress, log)
         )
         for job in jobs:
-            replicas.check_same(job.learner.weights.W_dec)
+            for tensor in job.learner.weights.tensors().values():
+                replicas.check_same(tensor)
             if replicas.rank == 0:
                 finish(job.target, job.learner, job.curve, d_model)
     if diverged:  # the others are finished and kept
