@@ -73,7 +73,7 @@ if "frontier" in config["analyses"]:
         "frontier.md",
         "render_frontier",
         upstream=[frontier],
-        spec={"model": config["model"]["name"]},
+        spec={"model": config["model"]["name"], "levels": FRONTIER["levels"]},
     )
     TARGETS["extended"] += [
         frontier.path,
@@ -141,6 +141,7 @@ if "frontier" in config["analyses"]:
                 script="render_frontier",
                 csv=frontier.path,
                 model=config["model"]["name"],
+                levels=FRONTIER["levels"],
             ),
         script:
             "../scripts/render_frontier.py"

@@ -9,14 +9,12 @@ from clip_sae.analyses.frontier import at_equal_l0
 from clip_sae.plotting.frontier import to_markdown
 from clip_sae.specs import write_text
 
-LEVELS = (8, 16, 32)
-
 job = Job(snakemake)
 points = pd.read_csv(job.arguments["csv"])
 [n_images] = points["n_images"].unique()
 [layer], [hook] = points["layer"].unique(), points["hook"].unique()
 text = to_markdown(
-    at_equal_l0(points, LEVELS),
+    at_equal_l0(points, job.arguments["levels"]),
     caption=f"Explained variance and recovered cross-entropy (percent) at equal L0: SAEs on {hook} "
     f"of layer {layer}, {job.arguments['model']}, {n_images:,} held-out images. Mean over seeds "
     f"[least, greatest]; linear in log L0 between neighbouring SAEs of a seed.",

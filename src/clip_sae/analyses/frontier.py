@@ -25,7 +25,7 @@ def over_seeds(table: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Data
     for nothing.
     """
     values = ["l0", *metrics]
-    finite = table[np.isfinite(table[values].to_numpy(dtype=float)).all(axis=1)]
+    finite = _finite(table, metrics)
     groups = finite.groupby([*CURVE, *KNOB], sort=False)
     columns = {"n_seeds": groups.size()}
     for name in values:
@@ -49,7 +49,7 @@ def at_equal_l0(
     if min(levels) <= 0:
         raise ValueError(f"L0 levels are {list(levels)}; each must be > 0, for its logarithm")
     rows = []
-    for curve, sweep in table.groupby(CURVE, sort=False):
+    for curve, sweep in _finite(table, metrics).groupby(CURVE, sort=False):
         read = {
             name: np.stack([_read_off(seed, name, levels) for _, seed in sweep.groupby("seed")])
             for name in metrics
@@ -66,6 +66,11 @@ def at_equal_l0(
                 row[f"{name}_high"] = values.max() if known else np.nan
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _finite(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """The SAEs whose l0 and metrics are all known: every number then stands on the same ones."""
+    return table[np.isfinite(table[["l0", *metrics]].to_numpy(dtype=float)).all(axis=1)]
 
 
 def _read_off(sweep: pd.DataFrame, name: str, levels: Sequence[float]) -> np.ndarray:
