@@ -18,6 +18,8 @@ include: "workflow/rules/sae.smk"
 include: "workflow/rules/l0.smk"
 include: "workflow/rules/sweep.smk"
 include: "workflow/rules/frontier.smk"
+include: "workflow/rules/steering.smk"
+include: "workflow/rules/steering_figures.smk"
 # last: which stores are wanted is known when all others have asked for theirs
 include: "workflow/rules/activations.smk"
 

@@ -81,6 +81,42 @@ MISTAKES = {
         {"saes__frontier_topk__lr": [1.0e-3, 1.0e-4]},
         r"saes\.frontier_topk\.lr: the frontier needs one value here.*Lists are possible for arch",
     ),
+    "steering with an unknown recipe": (
+        {"analyses__steering__recipe": "vanila"},
+        r"analyses\.steering\.recipe: 'vanila' is not under `saes`",
+    ),
+    "steering of an unknown data set": (
+        {"analyses__steering__dataset": "imagnet"},
+        r"analyses\.steering\.dataset: 'imagnet' is not under `datasets`",
+    ),
+    "steering SAEs of another hook": (
+        {"analyses__steering__recipe": "vanilla_mlp"},
+        r"analyses\.steering\.recipe: 'vanilla_mlp' reconstructs mlp_out, and steering edits resid",
+    ),
+    "strengths in disorder": (
+        {"analyses__steering__strengths": [150, 0]},
+        r"steering\.strengths: write them in ascending order; found \[150, 0\]",
+    ),
+    "strength not on its grid": (
+        {"analyses__steering__strength": 120},
+        r"steering\.strengths: \[-20, .* lacks the strength 120 at which every unit",
+    ),
+    "template without a place for the word": (
+        {"analyses__steering__template": "a photo"},
+        r"steering\.template: 'a photo' has no \{\} for the word, or several; write none, openai80",
+    ),
+    "traced layer without an SAE": (
+        {"analyses__steering__traced": {"layer": 12, "units": [0]}},
+        r"steering\.traced\.layer: layer 12 is not among the layers of recipe 'vanilla_resid'",
+    ),
+    "traced latent that does not exist": (
+        {"analyses__steering__traced": {"layer": 3, "units": [0, 49_152]}},
+        r"traced\.units: latents \[49152\] do not exist; recipe 'vanilla_resid' has 49152",
+    ),
+    "hash that is none": (
+        {"analyses__steering__vocabulary__sha256": "4ed6"},
+        r"analyses\.steering\.vocabulary\.sha256: .*must hash to",
+    ),
     "unknown architecture": (
         {"saes__topk_resid__architecture": ["topk", "tokp"]},
         r"saes\.topk_resid: .*architecture is 'tokp' .*expected one of vanilla, topk, batchtopk",

@@ -13,7 +13,8 @@ SRC = Path(__file__).resolve().parents[1] / "src" / "clip_sae"
 # all lower levels.
 LEVELS = {
     "versions": 0, "specs": 0, "recipe_values": 0, "recipes": 0, "metrics": 0, "architecture": 0,
-    "artefacts": 0, "fingerprints": 0, "config": 0, "plan": 0, "garbage": 0, "hardware": 0,
+    "artefacts": 0, "fingerprints": 0, "config": 0, "plan": 0, "steering_config": 0,
+    "steering_plan": 0, "garbage": 0, "hardware": 0,
     "datasets": 1, "store": 1, "sae": 1, "demo": 1, "batching": 1, "clip_weights": 1, "clip": 1,
     "clip_head": 1, "zeroshot": 1, "vocabulary": 1,
     "extraction_stages": 2, "extraction_job": 2, "extraction": 2, "intervention": 2, "training": 2,
@@ -25,6 +26,7 @@ MAY = {
     ("clip", "clip_weights"), ("clip", "batching"), ("clip", "demo"), ("zeroshot", "clip"),
     ("clip", "zeroshot"), ("clip", "clip_head"), ("vocabulary", "demo"),
 }  # fmt: skip
+STEERING = sorted(path.stem for path in (SRC / "plotting").glob("steering_*.py"))
 PARSE_TIME = ("specs", "recipes", "artefacts", "fingerprints", "config", "plan", "architecture")
 
 
@@ -74,7 +76,7 @@ def test_source_never_imports_snakemake():
 def test_no_torch_at_parse_time_or_in_plotting(package):
     code = f"import sys, {package}; assert not {{'torch', 'open_clip'}} & set(sys.modules)"
     if package == "clip_sae.plotting":
-        modules = ("l0", "tables", "frontier")
+        modules = ("l0", "tables", "frontier", *STEERING)
         names = ", ".join(f"clip_sae.plotting.{module}" for module in modules)
         code = code.replace("import sys", f"import sys, {names}")
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip_sae.architecture import Architecture, ModelError, ModelSource, architecture
+from clip_sae.clip_head import Head, can_run_cls_only, cls_of_block, head_of
 from clip_sae.clip_weights import build_module, model_fingerprint
 from clip_sae.demo.tokenizer import WordTokenizer
 from clip_sae.fingerprints import VOCABULARY_NAME
@@ -79,6 +80,11 @@ class ClipModel:
             return WordTokenizer(folder / VOCABULARY_NAME)
         return open_clip.get_tokenizer(self.source.name)
 
+    @cached_property
+    def head(self) -> Head:
+        """What follows the last block: the final norm and the projection."""
+        return head_of(self.visual)
+
     def normalise(self, images: np.ndarray | Tensor) -> Tensor:
         """Bytes [image, height, width, channel] to the tower's input [image, channel, h, w].
 
@@ -134,11 +140,26 @@ class ClipModel:
 
         The embedding is raw: neither of unit length nor scaled, as open_clip's `encode_image`.
         `resid_post` [image, token, d_model] may hold more tokens than CLS and patches (prompts).
-        After the last layer no block runs, and CLS alone is enough where the tower reads CLS.
+        After the last layer no block runs, and CLS alone is enough where the tower reads CLS. For
+        such towers the last block computes the CLS row alone.
         """
         self.check_layer(layer)
         x = resid_post.to(self.device, torch.float32)
         return self._pool(self._run_blocks(x, layer + 1, self.architecture.n_layers - 1, (), {}))
+
+    def run_between(self, resid_post: Tensor, layer: int, until: int) -> Tensor:
+        """Run a residual stream from after block `layer` to after block `until`, every token.
+
+        Both are [image, token, d_model]. Edits at several layers run one stretch after the other.
+        """
+        for end in (layer, until):
+            self.check_layer(end)
+        if until < layer:
+            raise ValueError(f"run_between runs upwards; from layer {layer} to {until} it cannot.")
+        x = resid_post.to(self.device, torch.float32)
+        found: dict[Key, Tensor] = {}
+        self._run_blocks(x, layer + 1, until, [("resid_post", until)], found)
+        return found.get(("resid_post", until), x)
 
     def embed_images(self, pixels: Tensor) -> Tensor:
         """Embeddings of unit length [image, d_embed] of normalised pixels."""
@@ -167,14 +188,22 @@ class ClipModel:
     ) -> Tensor:
         """Run blocks `start` to `stop` (both included) and put the wanted hooks into `found`.
 
-        x stays float32 under autocast, because it enters as such and each block adds to it.
+        The result of the last block may hold CLS alone. x stays float32 under autocast, because it
+        enters as such and each block adds to it.
         """
         transformer = self.visual.transformer
         flip = not transformer.batch_first  # towers that want [token, image, d_model]
         x = x.transpose(0, 1).contiguous() if flip else x
+        last = self.architecture.n_layers - 1
+        # No other token of the last block reaches the embedding; a wanted hook needs them all.
+        to_cls = all(layer != last for _, layer in wanted)
         with self._autocast(), _caught_mlp_out(transformer.resblocks, wanted, found):
             for layer in range(start, stop + 1):
-                x = transformer.resblocks[layer](x)
+                block = transformer.resblocks[layer]
+                if layer == last and to_cls and can_run_cls_only(self.visual, block):
+                    x = cls_of_block(block, x, transformer.batch_first)
+                    continue
+                x = block(x)
                 if ("resid_post", layer) in wanted:
                     found["resid_post", layer] = x
         if flip:

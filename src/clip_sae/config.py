@@ -13,6 +13,7 @@ import yaml
 
 from clip_sae.architecture import Architecture, ModelSource, architecture
 from clip_sae.recipes import SWEEP_KEYS, RecipeError, SaeRecipe
+from clip_sae.steering_config import steering_mistakes
 
 # Keys of an SAE block that say where it is trained; the rest is the recipe itself.
 SAE_PLACE = ("dataset", "split", "hook", "layers")
@@ -166,7 +167,7 @@ def _semantic_mistakes(config: dict):
                 f"(a set of the demo world), and only one of them."
             )
     yield from _recipe_mistakes(config, model)
-    yield from _reference_mistakes(config)
+    yield from _reference_mistakes(config, model)
 
 
 def model_architecture(config: dict) -> Architecture:
@@ -204,7 +205,7 @@ def _recipe_mistakes(config: dict, model: Architecture | None):
             yield f"saes.{name}: {error}"
 
 
-def _reference_mistakes(config: dict):
+def _reference_mistakes(config: dict, model: Architecture | None):
     def unknown(where: str, name: str, section: str):
         if name not in config[section]:
             existing = ", ".join(config[section])
@@ -223,6 +224,7 @@ def _reference_mistakes(config: dict):
         if key in analyses:
             yield from unknown(f"analyses.{key}.recipe", analyses[key]["recipe"], "saes")
     yield from _frontier_mistakes(config, unknown)
+    yield from steering_mistakes(config, model, unknown)
     l0 = analyses["l0"]
     if l0["recipe"] in config["saes"]:
         layers = config["saes"][l0["recipe"]]["layers"]

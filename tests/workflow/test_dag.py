@@ -40,6 +40,14 @@ def workdir(tmp_path):
         "results/fig4.png",
         "results/fig8.svg",
         "results/frontier.svg",
+        "results/steerability_layers.csv",
+        "results/steering_traces.csv",
+        "results/steerability_baselines_rarefaction.csv",
+        "results/fig5.png",
+        "results/fig6.svg",
+        "results/fig7.png",
+        "results/fig9.svg",
+        "results/steerability_layers.html",
     ],
 )
 def test_every_paper_item_is_a_target(workdir, target):
@@ -61,7 +69,10 @@ def test_paper_experiment_plans_its_whole_dag_without_data_or_weights(workdir):
     # 6 layers of Table 3, 11 of Table 4, 12 of Figs 4 and 8, the sweep, and the frontier's recipes
     assert len(trained) == 6 + 11 + 12 + 1 + 7
     assert {"extract_imagenet_train_block0", "extract_imagenet_val_block0", "table3", "table4",
-            "fig4", "fig8", "measure_sweep", "frontier"} <= counts.keys()  # fmt: skip
+            "fig4", "fig8", "measure_sweep", "frontier", "embed_vocabulary",
+            "steerability", "steering_traces"} <= counts.keys()  # fmt: skip
+    # latents, neurons in two ways and three baselines, twelve layers each
+    assert len([name for name in counts if name.startswith("measure_steering_")]) == 6 * 12
     # replaced, not merged: nothing of the demo is left
     assert not [name for name in counts if "general" in name or name.startswith("draw_")]
     assert "results-paper/table3.csv" in text

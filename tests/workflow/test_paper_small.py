@@ -53,4 +53,9 @@ def test_every_rule_runs_and_a_second_run_has_nothing_to_do(small: Project):
     assert pd.read_csv(results / "sweep.csv")["chosen"].sum() == 1
     frontier = pd.read_csv(results / "frontier.csv")
     assert len(frontier) == 3 + 3 * 2 and frontier["explained_variance"].notna().all()
+    steered = pd.read_csv(results / "steerability_baselines_layers.csv")
+    kinds = {"latent", "neuron", "neuron_equal_push", "random", "pca", "random_sae"}
+    assert set(steered.kind) == kinds and set(steered.layer) == {0, 11}
+    latents = steered[(steered.kind == "latent") & (steered.quantity == "mean_steerability")]
+    assert (latents.n_sampled_from == 1536).all() and latents.value.between(0, 2).all()
     assert re.search(r"paper", (results / "table3.md").read_text())

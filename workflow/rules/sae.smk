@@ -13,7 +13,12 @@ IN_EXTENDED = {
     config["analyses"].get("sweep", {}).get("recipe"),
     *config["analyses"].get("frontier", {}).get("recipes", []),
 }
-IN_ALL = {*TABLES["table3"], *TABLES["table4"], config["analyses"]["l0"]["recipe"]}
+IN_ALL = {
+    *TABLES["table3"],
+    *TABLES["table4"],
+    config["analyses"]["l0"]["recipe"],
+    config["analyses"].get("steering", {}).get("recipe"),
+}
 RECIPES = [name for name in config["saes"] if name not in IN_EXTENDED - IN_ALL]
 
 

@@ -1,0 +1,195 @@
+"""All units of one kind at one layer, at two strengths and along the whole grid: three tables.
+
+Steering paper §6, Eqs 4 to 8, 10 and 11. Every unit is measured at one finite strength and at its
+limit; the grid of strengths at all units where the closed form makes it cheap, else at a sample.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from clip_sae.analyses.steering.curves import half_saturation, onset
+from clip_sae.analyses.steering.measures import UnitMeasures, Words, measure, steerability_floor
+from clip_sae.analyses.steering.routes import Routes, Steered
+from clip_sae.analyses.steering.sampling import resample_weights, systematic_sample
+from clip_sae.analyses.steering.summary import LayerSummary, Thresholds
+from clip_sae.analyses.steering.units import Units
+
+INFINITY = float("inf")
+PER_UNIT = (
+    *("delta_p", "total_variation", "steerability", "steerability_printed", "n_effective"),
+    *("d_f", "d_f_authors", "dispersion_own"),
+)
+UNIT_COLUMNS = [
+    *("unit", "strength", "alive", *PER_UNIT[:4], "steerability_floor", "n_effective"),
+    *("top_words", "top_changes", "top_word_image0", "d_f", "d_f_authors", "dispersion_own"),
+    *("push", "asymptote_cosine", "onset", "half_saturation"),
+]
+LAYER_COLUMNS = [
+    *("strength", "quantity", "threshold", "value", "low", "high"),
+    *("n_units", "n_alive", "n_sampled_from", "n_images", "n_words"),
+]
+GRID_COLUMNS = ["unit", "strength", "delta_p", "steerability", "total_variation", "top_word"]
+
+
+@dataclass(frozen=True)
+class LayerTables:
+    """`units`: a row per unit and strength; `layer`: per quantity; `grid`: see GRID_COLUMNS."""
+
+    units: pd.DataFrame
+    layer: pd.DataFrame
+    grid: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured.
+
+    Attributes:
+        strength: the finite strength at which every unit is measured (the paper: 150).
+        strengths: the grid, ascending, which holds `strength`.
+        grid_units: units that run the grid; None is all of them, 0 none.
+        resamples, seed: of the bootstrap over images.
+    """
+
+    strength: float
+    strengths: tuple[float, ...]
+    thresholds: Thresholds
+    grid_units: int | None
+    resamples: int = 2000
+    seed: int = 0
+
+
+def measure_layer(
+    units: Units,
+    routes: Routes,
+    words: Sequence[str],
+    settings: Settings,
+    *,
+    units_per_batch: int = 16,
+    progress: bool = True,
+) -> LayerTables:
+    """Return the tables of `units`, steered by `routes` over the vocabulary `words`.
+
+    `units` has UNIT_COLUMNS: strength is "150.0" or "inf"; top_words and top_changes are "a|b|…",
+    ten; push is the mean of ‖x′ − x‖ over tokens and images, NaN for inf; onset and half_saturation
+    are NaN where the grid did not run; the rest is as in UnitMeasures. `layer` has LAYER_COLUMNS.
+    """
+    n_all = units.n_existing
+    run = _Run(units, routes, words, settings, units_per_batch)
+    everyone = np.arange(len(units))
+    n_grid = len(units) if settings.grid_units is None else min(settings.grid_units, len(units))
+    strengths = settings.strengths if n_grid else (settings.strength,)
+    others = [s for s in strengths if s != settings.strength]
+    total = 2 * len(units) + n_grid * len(others)
+    with tqdm(total=total, desc=units.kind, unit="unit", disable=not progress) as bar:
+        at, summary = run.measure(everyone, settings.strength, n_all, bar)
+        limit, limit_summary = run.measure(everyone, INFINITY, n_all, bar)
+        chosen = systematic_sample(at["steerability"].to_numpy(), n_grid, seed=settings.seed)
+        found = {settings.strength: (at.iloc[chosen], None)}
+        found |= {s: run.measure(chosen, s, n_all, bar) for s in others}
+    grid = [found[s][0] for s in strengths]
+    curves = np.stack([part["steerability"] for part in grid], axis=1)  # [unit strength]
+    start = np.full(len(units), np.nan)
+    half = start.copy()
+    start[chosen] = onset(strengths, curves, settings.thresholds.gamma)
+    half[chosen] = half_saturation(strengths, curves, settings.strength)
+    rows = pd.concat([at, limit], ignore_index=True)
+    rows = rows.assign(onset=start[rows["unit"]], half_saturation=half[rows["unit"]])
+    rows["unit"] = units.ids[rows["unit"]]
+    summaries = [summary, limit_summary, *(found[s][1] for s in others)]
+    layer = pd.concat(summaries, ignore_index=True)
+    grid_table = pd.concat(grid, ignore_index=True)
+    grid_table["top_word"] = grid_table["top_words"].str.split("|").str[0]
+    grid_table["unit"] = units.ids[grid_table["unit"]]
+    return LayerTables(rows[UNIT_COLUMNS], layer[LAYER_COLUMNS], grid_table[GRID_COLUMNS])
+
+
+class _Run:
+    """What stays the same between strengths."""
+
+    def __init__(self, units, routes, words, settings, units_per_batch) -> None:
+        self.units, self.routes, self.settings = units, routes, settings
+        self.names, self.units_per_batch = np.asarray(words, dtype=object), units_per_batch
+        self.words = Words.of(routes.text)
+        self.floor = steerability_floor(routes.clean)
+        self.mu_v_norm = float(torch.linalg.vector_norm(self.words.mean))
+        drawn = resample_weights(len(routes.x), settings.resamples, settings.seed)
+        self.weights = torch.from_numpy(drawn).float().to(routes.x.device)
+
+    @torch.inference_mode()
+    def measure(self, chosen: np.ndarray, strength: float, n_all: int, bar):
+        """Return (unit rows, layer rows) of the units `chosen` [unit] at one strength.
+
+        `unit` is the place among the units here; `measure_layer` puts their own numbers in.
+        """
+        summary = LayerSummary(
+            self.weights,
+            len(self.names),
+            self.settings.thresholds,
+            sampled=len(chosen) < n_all,
+            seed=self.settings.seed,
+        )
+        tables = []
+        for index, steered, push in self._batches(chosen, strength):
+            measures = measure(steered.probabilities, self.routes.clean, self.words)
+            alive = self.units.alive[index]
+            summary.add(measures, alive, steered.limit_cosine)
+            tables.append(
+                self._rows(measures).assign(
+                    unit=index,
+                    alive=alive,
+                    push=push,
+                    asymptote_cosine=_array(steered.limit_cosine.mean(1)),
+                )
+            )
+            bar.update(len(index))
+        name = strength_name(strength)
+        rows = pd.concat(tables, ignore_index=True).assign(
+            strength=name, steerability_floor=self.floor
+        )
+        layer = pd.DataFrame(summary.table(self.routes.clean, self.mu_v_norm)).assign(
+            strength=name,
+            n_units=summary.n_units,
+            n_alive=summary.n_alive,
+            n_sampled_from=n_all,
+            n_images=len(self.routes.x),
+            n_words=len(self.names),
+        )
+        return rows, layer
+
+    def _batches(self, chosen, strength: float) -> Iterator[tuple[np.ndarray, Steered, object]]:
+        for start in range(0, len(chosen), self.units_per_batch):
+            index = chosen[start : start + self.units_per_batch]
+            columns = torch.from_numpy(index).to(self.units.directions.device)
+            directions = self.units.directions[columns]
+            if strength == INFINITY:
+                yield index, self.routes.asymptote(directions), np.nan
+                continue
+            pushes = self.units.pushes(columns, strength)  # [image token unit]
+            steered = self.routes.steer(directions, pushes, sign=float(np.sign(strength)))
+            yield index, steered, _array(pushes.abs().mean((0, 1)) * directions.norm(dim=-1))
+
+    def _rows(self, measures: UnitMeasures) -> pd.DataFrame:
+        top = self.names[measures.top_words.cpu().numpy()]
+        changes = _array(measures.top_changes)
+        columns = {name: _array(getattr(measures, name)) for name in PER_UNIT}
+        return pd.DataFrame(columns).assign(
+            top_words=["|".join(row) for row in top],
+            top_changes=["|".join(f"{value:.4g}" for value in row) for row in changes],
+            top_word_image0=self.names[measures.top_word_image0.cpu().numpy()],
+        )
+
+
+def strength_name(strength: float) -> str:
+    """Name of a strength in the tables: "150.0", "inf"."""
+    return str(float(strength))
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.double().cpu().numpy()

@@ -1,0 +1,192 @@
+"""The numbers of a layer, with intervals: means, shares and the words that its units name.
+
+Steering paper Eqs 6, 7 and 8. The units of a batch are added one after another, so that nothing of
+size units × images × words is ever kept. Images are resampled, the same ones for every unit; where
+units are a sample of those that exist, they are resampled as well (but not in counts of different
+words, which a resample with repeated units would always lower: those are of this sample).
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clip_sae.analyses.steering.measures import UnitMeasures
+from clip_sae.metrics import percentile_interval, rank_correlation
+
+PERFECT = 0.9
+DISPERSIONS = ("d_f", "d_f_authors", "dispersion_own")
+COLUMNS = ("quantity", "threshold", "value", "low", "high")
+_RANKED = 200  # resamples of the rank correlation: it needs S of every unit in each
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """γ of Eq. 7 (strict) and the β of Eq. 8."""
+
+    gamma: float
+    beta: tuple[float, ...]
+
+    @property
+    def both(self) -> list[float]:
+        return sorted({self.gamma, *self.beta})
+
+
+@dataclass
+class LayerSummary:
+    """Eqs 6 to 8 of units added batch by batch, all at one strength.
+
+    Args:
+        weights: [resample, image], each row sums to 1.
+        n_words: size of the vocabulary.
+        sampled: the units are a sample: resample them too (Poisson weights, mean 1).
+        seed: of the resampling of units.
+    """
+
+    weights: Tensor
+    n_words: int
+    thresholds: Thresholds
+    sampled: bool = False
+    seed: int = 0
+    _rows: list[dict[str, np.ndarray]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        n_resamples = len(self.weights)
+        levels = self.thresholds.both
+        self._rng = np.random.default_rng(self.seed)
+        self._units = np.zeros(n_resamples)  # Σ of unit weights
+        self._alive = np.zeros(n_resamples)
+        self._sums = {
+            name: np.zeros(n_resamples) for name in ("all", "alive", "printed", "perfect", "cosine")
+        }
+        self._above = np.zeros((len(levels), n_resamples))
+        self._named = torch.zeros(
+            len(levels), n_resamples, self.n_words, dtype=torch.bool, device=self.weights.device
+        )
+        self._ranked: list[np.ndarray] = []
+
+    def add(self, measures: UnitMeasures, alive: np.ndarray, limit_cosine: Tensor) -> None:
+        """Add a batch: its measures, which units are alive [unit], their cosines [unit, image]."""
+        weights = self.weights.to(measures.gram.dtype)
+        drawn = ((weights @ measures.gram) * weights).sum(-1)  # S [unit resample]
+        excess = measures.steerability_printed - measures.steerability
+        drawn -= _excess(excess, weights).unsqueeze(-1)
+        s = _array(drawn)
+        unit_weights = np.ones_like(s)
+        if self.sampled:
+            unit_weights = self._rng.poisson(1.0, s.shape).astype(np.float64)
+        squares = measures.gram.diagonal(dim1=-2, dim2=-1)
+        self._units += unit_weights.sum(0)
+        self._alive += unit_weights[alive].sum(0)
+        self._sums["all"] += (unit_weights * s).sum(0)
+        self._sums["alive"] += (unit_weights * s)[alive].sum(0)
+        self._sums["printed"] += (unit_weights * _array(squares @ weights.T)).sum(0)
+        cosine = limit_cosine.to(weights.dtype) @ weights.T
+        self._sums["cosine"] += (unit_weights * _array(cosine)).sum(0)
+        self._sums["perfect"] += (unit_weights * (s >= PERFECT)).sum(0)
+        for row, level in zip(self._above, self.thresholds.both, strict=True):
+            row += (unit_weights * (s > level)).sum(0)
+        self._add_named(measures, drawn, weights)
+        self._ranked.append(s[:, :_RANKED].astype(np.float32))
+        self._rows.append(
+            {
+                "s": _array(measures.steerability),
+                "printed": _array(measures.steerability_printed),
+                "word": measures.top_words[:, 0].cpu().numpy(),
+                "word0": measures.top_word_image0.cpu().numpy(),
+                "cosine": _array(limit_cosine.mean(1)),
+                "alive": alive,
+                **{name: _array(getattr(measures, name)) for name in DISPERSIONS},
+            }
+        )
+
+    def _add_named(self, measures: UnitMeasures, drawn: Tensor, weights: Tensor) -> None:
+        """Mark the word of each unit that is above a level, in each resample.
+
+        A resample's first word is looked for among the unit's ten strongest.
+        """
+        near = drawn.amax(1) > min(self.thresholds.both)
+        if not bool(near.any()):
+            return
+        changes = weights @ measures.top_image_changes[near].to(weights.dtype)  # [unit resample 10]
+        words = measures.top_words[near].gather(1, changes.argmax(-1))  # [unit resample]
+        resample = torch.arange(len(weights), device=words.device).expand_as(words)
+        for named, level in zip(self._named, self.thresholds.both, strict=True):
+            above = drawn[near] > level
+            named[resample[above], words[above]] = True
+
+    def table(self, clean: Tensor, mu_v_norm: float) -> list[dict]:
+        """Return rows quantity, threshold, value, low, high; clean P [image, word]."""
+        rows = {key: np.concatenate([part[key] for part in self._rows]) for key in self._rows[0]}
+        s, alive, n = rows["s"], rows["alive"], len(rows["s"])
+        units, sums = self._units, self._sums
+        printed = _ratio(sums["printed"], units)
+        found = [
+            _row("mean_steerability", s.mean(), _ratio(sums["all"], units)),
+            _row("mean_steerability_alive", _mean(s[alive]), _ratio(sums["alive"], self._alive)),
+            _row("mean_steerability_printed", _mean(rows["printed"]), printed),
+            _row("n_perfect", (s >= PERFECT).sum(), _ratio(sums["perfect"], units) * n, PERFECT),
+            _row("asymptote_cosine", _mean(rows["cosine"]), _ratio(sums["cosine"], units)),
+            *(self._rank_row(name, rows[name], s) for name in DISPERSIONS),
+            _row("mu_v_norm", mu_v_norm),
+            _row("steerability_floor", *self._floor(clean)),
+        ]
+        for level, above, named in zip(self.thresholds.both, self._above, self._named, strict=True):
+            count, over, share = (s > level).sum(), s > level, _ratio(above, units)
+            words = len(np.unique(rows["word"][over]))
+            words0 = len(np.unique(rows["word0"][over]))
+            found += [
+                _row("n_steerable", count, share * n, level),
+                _row("steerable_fraction", count / n, share, level),
+                _row("concept_coverage", words, _array(named.sum(-1)), level),
+                _row("concept_coverage_image0", words0, None, level),
+                _row("n_above_coverage_threshold", count, share * n, level),
+            ]
+        return found
+
+    @property
+    def n_units(self) -> int:
+        return sum(len(part["s"]) for part in self._rows)
+
+    @property
+    def n_alive(self) -> int:
+        return sum(int(part["alive"].sum()) for part in self._rows)
+
+    def _rank_row(self, name: str, dispersion: np.ndarray, s: np.ndarray) -> dict:
+        """Rank correlation of a dispersion and S; each resample has its own S, not dispersion."""
+        drawn = np.concatenate(self._ranked)  # [unit resample]
+        ranked = np.array([rank_correlation(dispersion, column) for column in drawn.T])
+        return _row(f"{name}_rank_correlation", rank_correlation(dispersion, s), ranked)
+
+    def _floor(self, clean: Tensor) -> tuple[float, np.ndarray]:
+        clean = clean.to(self.weights.dtype)
+        floor = clean.mean(0).square().sum()
+        drawn = (self.weights @ clean).square().sum(-1)
+        drawn -= _excess(clean.square().sum(-1).mean() - floor, self.weights)
+        return float(floor), _array(drawn)
+
+
+def _excess(variance: Tensor, weights: Tensor) -> Tensor:
+    """What resampling adds to the square of a mean, on average: the variance over n images.
+
+    Taken off each draw; otherwise an interval of few images would lie above its own estimate.
+    """
+    return variance / weights.shape[1]
+
+
+def _row(quantity: str, value, drawn: np.ndarray | None = None, threshold=np.nan) -> dict:
+    low, high = (np.nan, np.nan) if drawn is None else percentile_interval(drawn)
+    return dict(zip(COLUMNS, (quantity, threshold, float(value), low, high), strict=True))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.divide(a, b, out=np.full(len(a), np.nan), where=b > 0)
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.double().cpu().numpy()

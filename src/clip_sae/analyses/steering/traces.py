@@ -1,0 +1,125 @@
+"""Chosen units along the strength: a perfect one, a tight and a diffuse one, and named ones.
+
+Steering paper Figs 5 and 9: the curves of ΔP and S, and the probabilities of a unit's words, for
+one image and for the mean over images. The paper chose its latents by hand (dragon, tree, apache).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from clip_sae.analyses.steering.curves import half_saturation, onset
+from clip_sae.analyses.steering.measures import Words, measure
+from clip_sae.analyses.steering.routes import Routes
+from clip_sae.analyses.steering.units import Units
+
+TOP = 3  # words of a unit that are followed, at each strength (Fig. 9)
+COLUMNS = [
+    *("unit", "role", "strength", "scope", "word", "probability", "change"),
+    *("delta_p", "steerability", "onset", "half_saturation", "n_images"),
+]
+TIGHT = (1.5, 8.0)  # n_effective of a unit that names a few words
+
+
+def choose_units(units: pd.DataFrame, *, strength: str, gamma: float) -> list[tuple[int, str]]:
+    """Return [(unit, role)], at most three, all different and alive.
+
+    perfect: the highest steerability; tight: the highest among those whose answer is spread over a
+    few words (n_effective 1.5 to 8, S > gamma); diffuse: the largest total variation among those
+    that name no word (S at most gamma, or the lowest S where all are above it).
+    `units`: rows of steerability_units of one kind and layer.
+    """
+    at = units[(units["strength"].astype(str) == strength) & units["alive"]].set_index("unit")
+    few = at["n_effective"].between(*TIGHT) & (at["steerability"] > gamma)
+    below = at["steerability"] <= max(gamma, at["steerability"].min())
+    chosen: dict[str, int] = {}
+    for role, part, by in (
+        ("perfect", at, "steerability"),
+        ("tight", at[few], "steerability"),
+        ("diffuse", at[below], "total_variation"),
+    ):
+        part = part.drop(index=list(chosen.values()), errors="ignore")
+        if len(part):
+            chosen[role] = int(part[by].idxmax())
+    return [(unit, role) for role, unit in chosen.items()]
+
+
+@torch.inference_mode()
+def trace_units(
+    units: Units,
+    routes: Routes,
+    words: Sequence[str],
+    chosen: Sequence[tuple[int, str]],
+    strengths: Sequence[float],
+    *,
+    strength: float,
+    gamma: float,
+) -> pd.DataFrame:
+    """Return a row per unit, strength, scope and word that is among the top 3 at some strength.
+
+    Args:
+        chosen: (unit, role); `units` are all that exist.
+        strength: where half of the effect is taken from (`half_saturation`); gamma: of `onset`.
+
+    Returns `COLUMNS`: scope is "image0" or "mean"; probability is P̃, change what it is above the
+    clean P; delta_p and steerability are of the mean over images, whatever the scope; onset and
+    half_saturation are the unit's own, NaN where it reaches neither.
+    """
+    index = torch.tensor([unit for unit, _ in chosen], device=units.directions.device)
+    _check(index, len(units))
+    vocabulary, directions = Words.of(routes.text), units.directions[index]
+    tables = {"image0": [], "mean": []}  # [strength]: (P̃, d) [unit word]
+    measures = []
+    for at in strengths:
+        steered = routes.steer(directions, units.pushes(index, at)).probabilities
+        measures.append(measure(steered, routes.clean, vocabulary))
+        changes = steered - routes.clean
+        tables["image0"].append((steered[:, 0], changes[:, 0]))
+        tables["mean"].append((steered.mean(1), changes.mean(1)))
+    curves = np.stack([part.steerability.double().cpu().numpy() for part in measures], axis=1)
+    starts = onset(strengths, curves, gamma)  # [unit]
+    halves = half_saturation(strengths, curves, strength)
+    parts = []
+    for place, (unit, role) in enumerate(chosen):
+        for scope, table in tables.items():
+            rows = [
+                {"strength": float(at), "delta_p": float(found.delta_p[place])}
+                | {"steerability": float(found.steerability[place]), **row}
+                for at, (p, d), found in zip(strengths, table, measures, strict=True)
+                for row in _word_rows(words, _followed(table, place), p[place], d[place])
+            ]
+            parts.append(
+                pd.DataFrame(rows).assign(
+                    unit=unit,
+                    role=role,
+                    scope=scope,
+                    onset=starts[place],
+                    half_saturation=halves[place],
+                    n_images=len(routes.x),
+                )
+            )
+    return pd.concat(parts, ignore_index=True)[COLUMNS]
+
+
+def _word_rows(words, followed: list[int], probability: Tensor, change: Tensor) -> list[dict]:
+    return [
+        {"word": words[w], "probability": float(probability[w]), "change": float(change[w])}
+        for w in followed
+    ]
+
+
+def _followed(table: list[tuple[Tensor, Tensor]], place: int) -> list[int]:
+    """A unit's words among the top 3 at some strength, in the order in which they rise."""
+    top = [p[place].topk(min(TOP, p.shape[-1])).indices.tolist() for p, _ in table]
+    return list(dict.fromkeys(word for row in top for word in row))
+
+
+def _check(index: Tensor, n_units: int) -> None:
+    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < n_units:
+        odd = [unit for unit in index.tolist() if not 0 <= unit < n_units]
+        raise ValueError(
+            f"units {odd} do not exist; there are {n_units}, numbered 0 to {n_units - 1}."
+        )

@@ -1,0 +1,77 @@
+"""How an image tower ends: the tokens that reach the embedding, last block, norm and projection.
+
+Steering paper §5 at full size: steering every latent of every layer is affordable because the last
+block has to compute CLS alone, and because the norm and projection after it have a closed form.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from open_clip.transformer import ResidualAttentionBlock
+from torch import Tensor, nn
+
+
+def reads_cls(visual: nn.Module) -> bool:
+    """True where the embedding is made from CLS alone, after the last block."""
+    return visual.attn_pool is None and visual.pool_type == "tok"
+
+
+def can_run_cls_only(visual: nn.Module, block: nn.Module) -> bool:
+    """True where `cls_of_block` stands for `block`: an ordinary last block of such a tower.
+
+    A forward hook on the block wants its whole output, so then the whole block runs.
+    """
+    ordinary = type(block) is ResidualAttentionBlock and not hasattr(block, "ln_1_kv")
+    return reads_cls(visual) and ordinary and not block._forward_hooks
+
+
+def cls_of_block(block: nn.Module, x: Tensor, batch_first: bool) -> Tensor:
+    """Return the CLS row of `block(x)`: its queries and its MLP see CLS, its keys every token.
+
+    x is [image, token, d_model], or [token, image, d_model] where not `batch_first`; the result has
+    one token on the same axis.
+    """
+    row = (slice(None), slice(1)) if batch_first else slice(1)
+    normed = block.ln_1(x)
+    cls = x[row] + block.ls_1(block.attention(q_x=normed[row], k_x=normed, v_x=normed))
+    return cls + block.ls_2(block.mlp(block.ln_2(cls)))
+
+
+@dataclass(frozen=True)
+class Head:
+    """The final LayerNorm (`weight`, `bias` [d_model], `eps`) and `projection` [d_model, d_embed].
+
+    `cls_only`: the embedding is the projected norm of CLS; otherwise of several tokens.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    eps: float
+    projection: Tensor
+    cls_only: bool
+
+    def asymptote(self, directions: Tensor) -> Tensor:
+        """Return [unit, d_embed] of unit length: where endless pushes along each direction lead.
+
+        The residual's direction tends to n_j at every token, and each later block adds a bounded
+        vector to it. The norm of a long vector no longer sees `eps`, hence (n − mean) / std.
+        """
+        centred = directions - directions.mean(-1, keepdim=True)
+        # A direction with equal coordinates is what the norm removes: its limit is the bias.
+        scale = centred.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-12)
+        embedding = (centred / scale * self.weight + self.bias) @ self.projection
+        return nn.functional.normalize(embedding, dim=-1)
+
+
+def head_of(visual: nn.Module) -> Head:
+    """Return the head of a tower; raises ValueError for one that ends in attention pooling."""
+    norm = visual.ln_post
+    if visual.attn_pool is not None or not isinstance(norm, nn.LayerNorm):
+        raise ValueError(
+            "this tower ends in attention pooling or another norm than LayerNorm, for which no "
+            "closed form is known here. Choose a CLIP whose tower pools CLS or averages patches."
+        )
+    width = norm.weight.shape[0]
+    eye = torch.eye(width, device=norm.weight.device)
+    projection = eye if visual.proj is None else visual.proj.float()
+    return Head(norm.weight, norm.bias, norm.eps, projection, reads_cls(visual))

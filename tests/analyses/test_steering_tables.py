@@ -1,0 +1,42 @@
+"""Tables on disk: the same bytes again, lines copied as they are, other columns refused."""
+
+import gzip
+import os
+
+import pandas as pd
+import pytest
+
+from clip_sae.analyses.steering.tables import gather_tables, write_table
+
+TABLE = pd.DataFrame(
+    {"strength": ["150.0", "inf"], "s": [1 / 3, float("nan")], "alive": [True, False]}
+)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_a_table_is_the_same_bytes_whenever_and_wherever_it_is_written(tmp_path, name):
+    (tmp_path / "other").mkdir()
+    write_table(tmp_path / name, TABLE)
+    os.utime(tmp_path / name, (0, 0))
+    write_table(tmp_path / "other" / f"b{name}", TABLE)
+    content = (tmp_path / name).read_bytes()
+    assert content == (tmp_path / "other" / f"b{name}").read_bytes()
+    text = gzip.decompress(content) if name.endswith("gz") else content
+    assert text.decode() == "strength,s,alive\n150.0,0.3333333,True\ninf,,False\n"
+
+
+def test_gathered_rows_are_those_of_the_parts_in_order(tmp_path):
+    write_table(tmp_path / "a.csv.gz", TABLE)
+    write_table(tmp_path / "b.csv", TABLE.assign(s=2.0))
+    paths = [tmp_path / "b.csv", tmp_path / "a.csv.gz"]
+    assert gather_tables(paths, tmp_path / "all.csv.gz") == 4
+    found = pd.read_csv(tmp_path / "all.csv.gz", dtype={"strength": str})
+    assert found.strength.tolist() == ["150.0", "inf"] * 2 and found.s[0] == 2.0
+
+
+def test_parts_with_other_columns_are_refused(tmp_path):
+    write_table(tmp_path / "a.csv", TABLE)
+    write_table(tmp_path / "b.csv", TABLE.assign(more=1))
+    with pytest.raises(ValueError, match=r"b\.csv has other columns than .*a\.csv"):
+        gather_tables([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "all.csv")
+    assert not (tmp_path / "all.csv").exists()
