@@ -65,6 +65,7 @@ class ActivationStore:
         self._verified = {
             name: np.full(array.n_chunks, not verify) for name, array in self.layout.arrays.items()
         }
+        self._recorded: dict[int, dict[str, list[int]]] = {}
         self._shards: OrderedDict[tuple[str, int], ShardReader] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -207,11 +208,12 @@ class ActivationStore:
 
     def _open_shard(self, name: str, k: int) -> ShardReader:
         """The shard file; chunks that will be checked are checked against the part file as well."""
-        array, recorded = self.layout.arrays[name], None
+        recorded = None
         if self._verify:
-            part = read_part(self.path, self.layout, k, self._spec_digest)
-            recorded = recorded_crc32c(part, name)
-        return shard_reader(self.path, array, k, recorded)
+            if k not in self._recorded:
+                self._recorded[k] = recorded_crc32c(self.path, k)
+            recorded = self._recorded[k].get(name, [])
+        return shard_reader(self.path, self.layout.arrays[name], k, recorded)
 
     def _check_rows(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.n_images:
