@@ -19,10 +19,11 @@ def reads_cls(visual: nn.Module) -> bool:
 def can_run_cls_only(visual: nn.Module, block: nn.Module) -> bool:
     """True where `cls_of_block` stands for `block`: an ordinary last block of such a tower.
 
-    A forward hook on the block wants its whole output, so then the whole block runs.
+    A hook on the block wants or changes all tokens, so then the whole block runs.
     """
     ordinary = type(block) is ResidualAttentionBlock and not hasattr(block, "ln_1_kv")
-    return reads_cls(visual) and ordinary and not block._forward_hooks
+    hooked = block._forward_hooks or block._forward_pre_hooks
+    return reads_cls(visual) and ordinary and not hooked
 
 
 def cls_of_block(block: nn.Module, x: Tensor, batch_first: bool) -> Tensor:
@@ -57,7 +58,8 @@ class Head:
         vector to it. The norm of a long vector no longer sees `eps`, hence (n − mean) / std.
         """
         centred = directions - directions.mean(-1, keepdim=True)
-        # A direction with equal coordinates is what the norm removes: its limit is the bias.
+        # A direction with equal coordinates is what the norm removes: pushing along it changes
+        # nothing and has no limit. The bias stands in for it, so that nothing is divided by zero.
         scale = centred.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-12)
         embedding = (centred / scale * self.weight + self.bias) @ self.projection
         return nn.functional.normalize(embedding, dim=-1)

@@ -257,6 +257,26 @@ def test_a_trace_follows_its_words_and_agrees_with_the_grid(tower):
     assert top.word == rows.top_words[7].split("|")[0]
 
 
+def test_random_directions_are_always_a_sample(tower):
+    """Of infinitely many, so that their intervals hold the choice as well."""
+    _, x, sae, _ = tower
+    widths = {}
+    for kind in ("random", "pca"):
+        units = units_of(kind, x, sae, None, n=None, seed=0)
+        layer = measure_tiny(tower, units, grid_units=2).layer
+        layer = layer[layer.strength == layer.strength.iloc[0]].set_index("quantity")
+        widths[kind] = layer.loc["d_f_rank_correlation", "low"]
+    assert np.isnan(widths["random"]) and np.isfinite(widths["pca"])
+
+
+def test_nothing_to_follow_is_said(tower):
+    tiny, x, sae, text = tower
+    units = latent_units(x, sae, np.zeros(48, dtype=bool))
+    routes = Routes(tiny, 1, x, text, 20.0)
+    with pytest.raises(ValueError, match="there is no living unit to follow"):
+        trace_units(units, routes, ["a"] * 12, [], STRENGTHS, strength=150.0, gamma=0.1)
+
+
 def test_a_unit_that_does_not_exist_is_named(tower):
     tiny, x, sae, text = tower
     units = latent_units(x, sae, np.ones(48, dtype=bool))

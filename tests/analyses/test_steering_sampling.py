@@ -46,6 +46,14 @@ def test_first_sorted_is_the_first_by_path():
         choose_images(table, source, 5, sampling="random", seed=0)
 
 
+def test_first_sorted_goes_by_file_name_whatever_the_folders():
+    """The authors' 192 files lie in one folder; elsewhere the same files lie in class folders."""
+    names = ["c/1.png", "a/3.png", "b/1.png", "a/2.png"]
+    table = pd.DataFrame({"path": names, "label_idx": [2, 0, 1, 0]})
+    chosen = choose_images(table, np.arange(4), 3, sampling="first_sorted", seed=0)
+    assert [names[i] for i in chosen] == ["b/1.png", "c/1.png", "a/2.png"]
+
+
 def test_a_systematic_sample_spreads_over_the_values_and_is_fair():
     values = np.random.default_rng(0).permutation(100).astype(float)
     chosen = systematic_sample(values, 10, seed=0)

@@ -109,6 +109,9 @@ def test_dispersions_are_ranked_against_steerability():
         expected = rank_correlation(getattr(measures, name).numpy(), measures.steerability.numpy())
         assert row["value"] == pytest.approx(expected)
         assert -1 <= row["low"] <= row["high"] <= 1
+        [row] = [find(summarise(data, weights, sampled=True)[0], f"{name}_rank_correlation")]
+        assert row["value"] == pytest.approx(expected)
+        assert np.isnan(row["low"]) and np.isnan(row["high"])
 
 
 def test_batches_change_nothing():

@@ -146,7 +146,7 @@ def test_figure_7_draws_four_panels_and_the_papers_shares(layers, paper, tmp_pat
     lines = [line.get_linestyle() for line in share.lines if line.get_linestyle() != "None"]
     assert lines == ["-"] * 3 + [":"] * 3
     assert texts(figure.legends[0]) == [
-        "SAE latents", "neurons", "neurons, equal push", "a quarter of the units",
+        "SAE latents", "neurons", "neurons, equal push", "a quarter of the units measured",
         "paper, layer 11, a quarter of the units: 11% by latents, 1% by neurons",
     ]  # fmt: skip
     theme.save(figure, tmp_path / "fig7.png")
@@ -317,7 +317,7 @@ def test_baselines_have_every_kind_with_its_number_at_the_last_layer(tmp_path):
     assert texts(figure.legends[0]) == [
         "SAE latents (512)", "neurons (64)", "neurons, equal push (64)", "PCA directions (64)",
         "random directions (128)", "latents of an untrained SAE (512)",
-        "a quarter of the units",
+        "a quarter of the units measured",
     ]  # fmt: skip
     assert figure.axes[0].get_title("left") == "layer 1: share of units above S"
     assert [len(ax.lines) for ax in figure.axes] == [7, 24, 6, 12]

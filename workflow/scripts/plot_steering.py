@@ -14,6 +14,8 @@ from clip_sae.vocabulary import read_mask
 
 
 def table(arguments, name, **options):
+    # "null" and "nan" are words as well, some of them in the authors' vocabulary.
+    options = {"keep_default_na": False, "na_values": [""], **options}
     return pd.read_csv(arguments["tables"][name], **options)
 
 

@@ -103,8 +103,8 @@ def plot_rarefaction(curves: pd.DataFrame, ax: Axes, *, kinds: list[str]) -> Axe
     """Draw the words that n units drawn at random reach, in expectation, a line and band per kind.
 
     `curves`: columns kind, n_units, expected_coverage, low, high, of one layer; the band holds 95 %
-    of random samples. A diamond stands at
-    a quarter of the units, the paper's sample.
+    of random samples. A diamond stands at a quarter of the units measured; the paper's sample was
+    a quarter of all.
     """
     theme.require_columns(curves, _RAREFACTION, "the rarefaction curves")
     for kind in kinds:
@@ -126,7 +126,7 @@ def plot_rarefaction(curves: pd.DataFrame, ax: Axes, *, kinds: list[str]) -> Axe
 
 def quarter_mark() -> Line2D:
     """The legend's diamond for `plot_rarefaction`."""
-    label = "a quarter of the units"
+    label = "a quarter of the units measured"
     return Line2D([], [], ls="", marker="D", mfc="white", mec=_DARK, label=label)
 
 

@@ -132,7 +132,8 @@ class _Run:
             self.weights,
             len(self.names),
             self.settings.thresholds,
-            sampled=len(chosen) < n_all,
+            # There is no end of random directions: those measured are always a sample.
+            sampled=len(chosen) < n_all or self.units.kind == "random",
             seed=self.settings.seed,
         )
         tables = []

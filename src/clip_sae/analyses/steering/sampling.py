@@ -17,14 +17,17 @@ def choose_images(
     Args:
         manifest: rows of the data set; `source_index` [store row] points into its index.
         sampling: "stratified" draws equally often from every class, as far as `n` allows;
-            "first_sorted" takes the first `n` by path.
+            "first_sorted" takes the first `n` by file name.
         seed: of the stratified draw.
     """
     if sampling not in SAMPLINGS:
         raise ValueError(f"sampling {sampling!r} does not exist; write {', '.join(SAMPLINGS)}.")
     rows = manifest.loc[np.asarray(source_index)].reset_index(drop=True)  # index: store row
     if sampling == "first_sorted":
-        return rows.sort_values("path", kind="stable").index.to_numpy()[:n].astype(np.int64)
+        # By file name, as in the flat folder of the authors, whatever folders there are here.
+        named = rows.assign(name=rows["path"].str.rsplit("/", n=1).str[-1])
+        order = named.sort_values(["name", "path"], kind="stable").index
+        return order.to_numpy()[:n].astype(np.int64)
     order = np.random.default_rng(seed).permutation(len(rows))
     # By path before the draw, so that the sample does not depend on the order in the store.
     shuffled = rows.sort_values("path", kind="stable").iloc[order]

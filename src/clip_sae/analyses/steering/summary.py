@@ -154,7 +154,12 @@ class LayerSummary:
         return sum(int(part["alive"].sum()) for part in self._rows)
 
     def _rank_row(self, name: str, dispersion: np.ndarray, s: np.ndarray) -> dict:
-        """Rank correlation of a dispersion and S; each resample has its own S, not dispersion."""
+        """Rank correlation of a dispersion and S; each resample has its own S, not dispersion.
+
+        No interval where units are a sample: it would be that of these units alone.
+        """
+        if self.sampled:
+            return _row(f"{name}_rank_correlation", rank_correlation(dispersion, s))
         drawn = np.concatenate(self._ranked)  # [unit resample]
         ranked = np.array([rank_correlation(dispersion, column) for column in drawn.T])
         return _row(f"{name}_rank_correlation", rank_correlation(dispersion, s), ranked)

@@ -68,6 +68,11 @@ def trace_units(
     clean P; delta_p and steerability are of the mean over images, whatever the scope; onset and
     half_saturation are the unit's own, NaN where it reaches neither.
     """
+    if not chosen:
+        raise ValueError(
+            "there is no living unit to follow at this layer. Name some under `traced`, or train "
+            "the SAE with a weaker sparsity."
+        )
     index = torch.tensor([unit for unit, _ in chosen], device=units.directions.device)
     _check(index, len(units))
     vocabulary, directions = Words.of(routes.text), units.directions[index]
