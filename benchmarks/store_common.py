@@ -8,6 +8,7 @@ They are seeded, and decide the compressed sizes only: no other number depends o
 import argparse
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -95,12 +96,14 @@ def timed(action: Callable[[], object]) -> float:
 def interleaved(cases: dict[str, Case], rounds: int) -> dict[str, list[float]]:
     """Seconds of every case in every round; the first round is dropped.
 
-    Cases take turns, so that a machine whose speed drifts favours none of them.
+    Cases take turns, in another order each round: so neither a machine whose speed drifts nor what
+    the case before left in the caches favours one of them.
     """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
+    order = random.Random(0)
     for _ in range(rounds + 1):
-        for name, case in cases.items():
-            seconds[name].append(case())
+        for name in order.sample([*cases], len(cases)):
+            seconds[name].append(cases[name]())
     return {name: values[1:] for name, values in seconds.items()}
 
 

@@ -1,5 +1,7 @@
 """Sizes and bounds of a layout, against the obvious arithmetic."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -54,4 +56,6 @@ def test_sizes_ignore_nothing():
     rows = {"patch": 12 * itemsize, "cls": 4 * itemsize, "prompt": 8 * itemsize}
     chunks = [2, 1]
     expected = sum(n * (2 * row + 4) + 2 * 16 + 4 for row in rows.values() for n in chunks)
+    assert replace(layout, version=1).nbytes == expected
+    expected = sum(n * 64 + 2 * 16 + 4 for row in rows.values() for n in chunks)  # 52, 20, 36
     assert layout.nbytes == expected

@@ -111,10 +111,10 @@ def test_missing_short_or_flipped_files_are_never_served(tmp_path):
 
     damages = {
         "is missing": lambda f: f.unlink(),
-        "has 0 bytes instead of 276": lambda f: f.write_bytes(b""),
-        "has 275 bytes": lambda f: f.write_bytes(f.read_bytes()[:-1]),
+        "has 0 bytes instead of 324": lambda f: f.write_bytes(b""),
+        "has 323 bytes": lambda f: f.write_bytes(f.read_bytes()[:-1]),
         "damaged chunk index": lambda f: flip(f, -9),
-        r"chunk 2 of range 1 \(image rows 12 to 13\) does not match": lambda f: flip(f, 110),
+        r"chunk 2 of range 1 \(image rows 12 to 13\) does not match": lambda f: flip(f, 134),
     }
     for i, (message, damage) in enumerate(damages.items()):
         made = write_store(tmp_path / f"store{i}")

@@ -41,7 +41,7 @@ def test_a_whole_store_is_ok(made):
 
 def test_every_damage_is_named_and_repaired(made):
     before = tree(made.path)
-    flip(shard(made, "patch", 1), 60)  # chunk 1
+    flip(shard(made, "patch", 1), 70)  # chunk 1
     flip(shard(made, "cls", 1), -1)  # the crc32c of the index
     shard(made, "cls", 2).unlink()
     fast = verify_store(made.path, full=False)
@@ -62,6 +62,24 @@ def test_every_damage_is_named_and_repaired(made):
     writer.complete({"manifest": "abc"}, {"images_per_second": 1})
     assert tree(made.path) == before
     assert verify_store(made.path).ok
+
+
+def test_a_bit_in_the_gap_behind_a_chunk_is_found(made):
+    flip(shard(made, "patch", 0), 60)  # the data end at 48, their crc32c at 52
+    (damage,) = verify_store(made.path).damages
+    assert (damage.range, damage.chunk) == (0, 0) and "checksum" in damage.problem
+
+
+def test_the_version_of_a_store_is_proven_by_its_seal(made):
+    group = made.path / "acts.zarr" / "zarr.json"
+    whole = group.read_text()
+    group.write_text(whole.replace('"store_version": 2', '"store_version": 1'))
+    report = verify_store(made.path, repair=True)
+    assert "has store_version 1" in str(report) and report.restored == [group]
+    assert verify_store(made.path).ok
+    group.write_text(whole.replace('"store_version": 2', '"store_version": 9'))
+    with pytest.raises(StoreDamaged, match=r"store_version 9; this clip_sae reads .*\[1, 2\]"):
+        ActivationStore(made.path)
 
 
 def test_a_chunk_of_another_range_is_found(made):

@@ -15,7 +15,14 @@ import numpy as np
 from .codecs import CODECS, NONE, compression_of, inner_codecs
 from .errors import StoreDamaged, writing
 from .files import ACTS, TEMPORARY, publish, read_json, sync, temporary_path, write_whole
-from .layout import CRC_BYTES, DISK_DTYPES, FILL_VALUES, ArrayLayout, StoreLayout
+from .layout import (
+    ALIGNMENTS,
+    CRC_BYTES,
+    DISK_DTYPES,
+    FILL_VALUES,
+    ArrayLayout,
+    StoreLayout,
+)
 
 SOURCE_INDEX = "source_index"
 GROUP = "zarr.json"  # the group's own metadata
@@ -143,6 +150,7 @@ def read_hierarchy(store: Path) -> tuple[StoreLayout, dict]:
             chunks_per_shard=shard_images // chunk_images,
             n_prompts=_array_metadata(prompt)["shape"][1] if prompt.exists() else 0,
             compression=_compression(patch),
+            version=_version(store, attributes),
         )
     except (ValueError, TypeError, KeyError, ArithmeticError) as error:
         raise StoreDamaged(
@@ -173,6 +181,17 @@ def _array_metadata(path: Path) -> dict:
     except (KeyError, IndexError, TypeError):
         raise StoreDamaged(f"{path} is not the metadata of a sharded Zarr v3 array.") from None
     return metadata
+
+
+def _version(store: Path, attributes: dict) -> int:
+    version = attributes.get("store_version")
+    if version not in ALIGNMENTS:
+        raise StoreDamaged(
+            f"{store / ACTS / GROUP} has store_version {version!r}; this clip_sae reads the "
+            f"versions {[*ALIGNMENTS]}. Update it, or let `python -m clip_sae verify` look at "
+            "the store."
+        )
+    return version
 
 
 def _config_dtype(metadata: dict) -> str:

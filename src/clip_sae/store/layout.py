@@ -4,7 +4,9 @@ Holds the residuals that the paper's SAEs read (§3, Eq. 3); the layout was meas
 
 A chunk is `chunk_images` whole images, followed by its crc32c. A shard is one file:
 `chunks_per_shard` chunks in order, then the index (offset and length of every chunk), then the
-crc32c of the index. Unless a store is compressed, every offset and file size is known beforehand.
+crc32c of the index. Unless a store is compressed, every offset and file size is known beforehand,
+and zeros fill up each chunk so that the next begins at a whole cache line: the kernel copies from
+there to memory 1.5 times as fast as from 4 bytes beside it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,6 +26,10 @@ FILL_VALUES = {"float16": np.nan, "bfloat16": 0xFFFF, "float32": np.nan}
 
 CRC_BYTES = 4
 INDEX_ENTRY_BYTES = 16  # offset and length, uint64 each
+LINE_BYTES = 64
+STORE_VERSION = 2
+# What chunks are aligned to, by the version of the store; version 1 left no gaps
+ALIGNMENTS = {1: 1, 2: LINE_BYTES}
 MISSING_CHUNK = 2**64 - 1  # index entry of a chunk that is not there (Zarr v3 sharding)
 
 
@@ -39,6 +45,7 @@ class ArrayLayout:
     chunk_images: int
     chunks_per_shard: int
     compression: str = NONE
+    align: int = LINE_BYTES
 
     @cached_property
     def disk_dtype(self) -> np.dtype:
@@ -71,9 +78,14 @@ class ArrayLayout:
         """Chunks in shard k; the last is padded with NaN, chunks behind it are left out."""
         return -(-self.shard_rows(k) // self.chunk_images)
 
+    @cached_property
+    def tail_bytes(self) -> int:
+        """Bytes behind a chunk of an uncompressed shard: its crc32c, and zeros up to the next."""
+        return CRC_BYTES + -(self.chunk_bytes + CRC_BYTES) % self.align
+
     def chunk_offset(self, chunk: int) -> int:
         """Where a chunk of an uncompressed shard begins."""
-        return chunk * (self.chunk_bytes + CRC_BYTES)
+        return chunk * (self.chunk_bytes + self.tail_bytes)
 
     @property
     def index_bytes(self) -> int:
@@ -91,8 +103,12 @@ class ArrayLayout:
         """
         n = self.shard_chunks(k)
         entries = np.full((self.chunks_per_shard, 2), MISSING_CHUNK, dtype="<u8")
-        entries[:n, 1] = self.chunk_bytes + CRC_BYTES if lengths is None else lengths
-        entries[:n, 0] = np.cumsum(entries[:n, 1]) - entries[:n, 1]
+        if lengths is None:
+            entries[:n, 1] = self.chunk_bytes + CRC_BYTES
+            entries[:n, 0] = np.arange(n) * (self.chunk_bytes + self.tail_bytes)
+        else:
+            entries[:n, 1] = lengths
+            entries[:n, 0] = np.cumsum(entries[:n, 1]) - entries[:n, 1]
         body = entries.tobytes()
         return body + google_crc32c.value(body).to_bytes(CRC_BYTES, "little")
 
@@ -106,6 +122,7 @@ class StoreLayout:
     chunk_images, chunks_per_shard: images per checksum, and chunks per file (= per range)
     n_prompts: learned prompt tokens; more than 0 adds `prompt` [image, prompt, d_model]
     compression: "none", or a name of `codecs.CODECS`
+    version: of the store; 1 is read, and continued, as it was written
     """
 
     n_images: int
@@ -116,12 +133,15 @@ class StoreLayout:
     chunks_per_shard: int = 64
     n_prompts: int = 0
     compression: str = NONE
+    version: int = STORE_VERSION
 
     def __post_init__(self) -> None:
         if self.compression not in COMPRESSIONS:
             raise ValueError(
                 f"compression {self.compression!r} is not known; write one of {[*COMPRESSIONS]}."
             )
+        if self.version not in ALIGNMENTS:
+            raise ValueError(f"store version {self.version!r} is none of {[*ALIGNMENTS]}.")
         if self.dtype not in DISK_DTYPES:
             raise ValueError(f"dtype {self.dtype!r} is not known; write one of {[*DISK_DTYPES]}.")
         for name, value in asdict(self).items():
@@ -166,7 +186,7 @@ class StoreLayout:
         if self.n_prompts:
             shapes["prompt"] = ("image", "prompt", "d_model"), (self.n_prompts, self.d_model)
         images = (self.n_images, self.chunk_images, self.chunks_per_shard)
-        cutting = (self.dtype, *images, self.compression)
+        cutting = (self.dtype, *images, self.compression, ALIGNMENTS[self.version])
         return {
             name: ArrayLayout(name, dimensions, row_shape, *cutting)
             for name, (dimensions, row_shape) in shapes.items()

@@ -4,13 +4,13 @@ The same file as in `shard_file.py` but for the lengths, which stand in the shar
 checksum is of the compressed bytes, so that nothing damaged is ever given to the decompressor.
 """
 
-import threading
 from pathlib import Path
 
 import google_crc32c
 import numpy as np
 
 from .codecs import CODECS, HEADER_BYTES, NONE
+from .encoding import scratch
 from .layout import CRC_BYTES, ArrayLayout
 from .shard_file import ShardReader, ShardWriter
 
@@ -86,7 +86,7 @@ class PackedShardReader(ShardReader):
 
     def _read_packed(self, chunk: int, out: np.ndarray, *, check: bool) -> int:
         """Fill `out` with a whole chunk; returns its crc32c as stored."""
-        buffer = _scratch(int(self._lengths[chunk]))
+        buffer = scratch(int(self._lengths[chunk]))
         self._read_all([buffer], int(self._offsets[chunk]), chunk)
         data, crc = buffer[:-CRC_BYTES], int.from_bytes(buffer[-CRC_BYTES:].tobytes(), "little")
         if check and google_crc32c.value(data) != crc:
@@ -98,13 +98,3 @@ class PackedShardReader(ShardReader):
         except ValueError as error:
             raise self._damage(f"cannot be decompressed: {error}", chunk) from error
         return crc
-
-
-_memory = threading.local()
-
-
-def _scratch(nbytes: int) -> np.ndarray:
-    """uint8 [nbytes] of this thread, used again by its next call: new pages cost much."""
-    if getattr(_memory, "buffer", None) is None or _memory.buffer.nbytes < nbytes:
-        _memory.buffer = np.empty(nbytes, np.uint8)
-    return _memory.buffer[:nbytes]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .encoding import PIECE_VALUES, absmax, decode
+from .encoding import absmax, decode, scratch
 from .errors import StoreDamaged, writing
 from .files import (
     ACTS,
@@ -25,6 +25,9 @@ from .files import (
 from .layout import StoreLayout
 from .shard_file import ShardWriter
 
+# Values to sum at a time. Where another thread runs Python too, a NumPy call costs up to 15 us for
+# handing over the interpreter: fewer calls outweigh the cache (measured: 2^17 to 2^21)
+SUM_VALUES = 2**19
 FILES = '"files":'
 # What a part file had before it had a seal
 UNSEALED_PART = {"part", "images", "spec_sha256", "files", "stats"}
@@ -57,26 +60,17 @@ class ArrayStats:
         return self.sumsq / self.count - self.mean**2
 
     def update(self, stored: np.ndarray) -> None:
-        """Add rows [image, ..., d_model] in the dtype on disk.
+        """Add rows [image, ..., d_model] in the dtype on disk."""
+        sums, squares = np.empty((2, len(stored), stored.shape[-1]), np.float32)
+        image_sums(stored, sums, squares, finite=(largest := absmax(stored)) < np.inf)
+        self.add(sums, squares, stored[0, ..., 0].size if len(stored) else 0, largest)
 
-        float32 within an image, float64 over images: fast, and good to about 1e-6. The order is
-        fixed by the chunks, so the sums do not depend on the caller's batches.
+    def add(self, sums: np.ndarray, squares: np.ndarray, n_tokens: int, largest: float) -> None:
+        """Add the sums of images, [image, d_model], of `n_tokens` tokens each.
+
+        The order is fixed by the chunks, so the totals do not depend on the caller's batches.
         """
-        stored = stored.reshape(len(stored), -1, stored.shape[-1])
-        n_images, n_tokens, d_model = stored.shape
-        largest = absmax(stored)
-        sums, squares = np.empty((2, n_images, d_model), np.float32)
-        # a few images at a time: all of it then stays in the second-level cache
-        step = max(1, 2 * PIECE_VALUES // (n_tokens * d_model))
-        memory = np.empty((step, n_tokens, d_model), np.float32)
-        for lo in range(0, n_images, step):
-            piece = stored[lo : lo + step]
-            values = memory[: len(piece)]
-            decode(piece, values, finite=largest < np.inf)
-            np.add.reduce(values, axis=1, out=sums[lo : lo + step])
-            np.square(values, out=values)
-            np.add.reduce(values, axis=1, out=squares[lo : lo + step])
-        self.count += n_images * n_tokens
+        self.count += len(sums) * n_tokens
         self.absmax = max(self.absmax, largest)
         self.total += sums.sum(axis=0, dtype=np.float64)
         self.sumsq += squares.sum(axis=0, dtype=np.float64)
@@ -102,6 +96,29 @@ class ArrayStats:
         return cls(
             values["count"], np.array(values["sum"]), np.array(values["sumsq"]), values["absmax"]
         )
+
+
+def image_sums(
+    stored: np.ndarray, sums: np.ndarray, squares: np.ndarray, *, finite: bool = False
+) -> None:
+    """Sums over each image's tokens of values and of squares, into float32 [image, d_model].
+
+    stored: [image, ..., d_model] in the dtype on disk; finite: as in `decode`
+    float32 within an image, float64 over images: fast, and good to about 1e-6.
+    """
+    stored = stored.reshape(len(stored), -1, stored.shape[-1])
+    _, n_tokens, d_model = stored.shape
+    step = max(1, SUM_VALUES // (n_tokens * d_model))
+    memory = scratch(4 * step * n_tokens * d_model).view(np.float32)
+    memory = memory.reshape(step, n_tokens, d_model)
+    ones = np.ones((1, n_tokens), np.float32)
+    for lo in range(0, len(stored), step):
+        piece = stored[lo : lo + step]
+        values = memory[: len(piece)]
+        decode(piece, values, finite=finite)
+        np.matmul(ones, values, out=sums[lo : lo + step, None])  # 1.4x a reduction
+        np.square(values, out=values)
+        np.matmul(ones, values, out=squares[lo : lo + step, None])
 
 
 def part_path(store: Path, k: int) -> Path:

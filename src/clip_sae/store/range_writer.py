@@ -1,20 +1,21 @@
 """Fills one range of a store from batches of any size, and declares it finished at the end.
 
-Casts and guards the values (float16 ends at 65,504), cuts them into chunks, and keeps the sums. A
-thread compresses, checksums and writes one chunk while the next is cast and summed.
+Casts and guards the values (float16 ends at 65,504), cuts them into chunks, and keeps the sums.
+One thread compresses, checksums and writes a chunk, and another sums it, while the next is cast.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from .encoding import ACCEPTED, LIMITS, encode, first_bad_value
+from .encoding import ACCEPTED, LIMITS, absmax_if_fit, encode, first_bad_value
 from .errors import ActivationOverflow, StoreError
 from .files import ACTS, publish, sweep, temporary_path
 from .layout import FILL_VALUES, ArrayLayout
 from .packed_shard import shard_writer
-from .parts import ArrayStats, withdraw, write_part
+from .parts import ArrayStats, image_sums, withdraw, write_part
 
 
 class ArrayStream:
@@ -28,11 +29,15 @@ class ArrayStream:
         self.rows = 0
         self.shard = shard_writer(temporary_path(store, label), array, k)
         self._pool = pool
-        self._written: Future | None = None  # of the chunk before
+        self._pending: list[Future] = []  # writing and summing of the chunk before
         self._chunk = self.shard.chunk_buffer()
         self._filled = 0
+        self._sums = np.empty((2, array.chunk_images, array.row_shape[-1]), np.float32)
+        self._largest = 0.0
 
-    def put(self, values: np.ndarray) -> None:
+    def put(self, values: np.ndarray, largest: float) -> None:
+        """Append rows whose largest magnitude, once stored, is known from the check."""
+        self._largest = max(self._largest, largest)
         while len(values):
             n = min(len(values), self.array.chunk_images - self._filled)
             encode(values[:n], self._chunk[self._filled : self._filled + n])
@@ -51,15 +56,22 @@ class ArrayStream:
     def _flush(self) -> None:
         self._wait()
         self._chunk[self._filled :] = FILL_VALUES[self.array.dtype]  # the last chunk of all
-        self._written = self._pool.submit(self.shard.write_chunk, self._chunk)
-        self.stats.update(self._chunk[: self._filled])
+        self._pending = [
+            self._pool.submit(self.shard.write_chunk, self._chunk),
+            self._pool.submit(self._sum, self._chunk[: self._filled]),
+        ]
         self._chunk = self.shard.chunk_buffer()
         self._filled = 0
 
+    def _sum(self, stored: np.ndarray) -> None:
+        sums, squares = self._sums[:, : len(stored)]
+        image_sums(stored, sums, squares, finite=True)
+        self.stats.add(sums, squares, prod(self.array.row_shape[:-1]), self._largest)
+
     def _wait(self) -> None:
-        """Until the chunk before is written; raises what writing it raised."""
-        if self._written is not None:
-            self._written.result()
+        """Until the chunk before is written and summed; raises what that raised."""
+        for future in self._pending:
+            future.result()
 
 
 class RangeWriter:
@@ -69,7 +81,7 @@ class RangeWriter:
         self._writer, self.k = writer, k
         self.start, self.stop = writer.layout.range_bounds(k)
         self._streams: dict[str, ArrayStream] = {}
-        self._pool = ThreadPoolExecutor(1, "store-writer")
+        self._pool = ThreadPoolExecutor(2, "store-writer")
         try:
             for name, array in writer.layout.arrays.items():
                 self._streams[name] = ArrayStream(writer.path, array, k, self._pool)
@@ -94,11 +106,12 @@ class RangeWriter:
             raise StoreError(
                 f"{self._writer.label} has the arrays {[*self._streams]}; put got {[*given]}."
             )
+        largest = {}
         for name, values in given.items():
             self._check_shape(name, values, len(cls))
-            self._check_values(name, values)
+            largest[name] = self._checked_absmax(name, values)
         for name, values in given.items():
-            self._streams[name].put(values)
+            self._streams[name].put(values, largest[name])
 
     def _check_shape(self, name: str, values: np.ndarray, n: int) -> None:
         array = self._streams[name].array
@@ -116,12 +129,12 @@ class RangeWriter:
                 "End the batch where the range ends."
             )
 
-    def _check_values(self, name: str, values: np.ndarray) -> None:
+    def _checked_absmax(self, name: str, values: np.ndarray) -> float:
         dtype = self._writer.layout.dtype
-        bad = first_bad_value(values, dtype)
-        if bad is None:
-            return
-        (i, *token, d), value = bad
+        largest = absmax_if_fit(values, dtype)
+        if largest is not None:
+            return largest
+        (i, *token, d), value = first_bad_value(values, dtype)
         row = self.start + self.rows + i
         where = f"{name} {token[0]}" if token else name
         if np.isnan(value):

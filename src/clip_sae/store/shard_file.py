@@ -13,16 +13,12 @@ import numpy as np
 
 from .errors import StoreDamaged, writing
 from .files import ACTS
-from .layout import CRC_BYTES, ArrayLayout
+from .layout import CRC_BYTES, LINE_BYTES, ArrayLayout
 
 REPAIR = (
     "Find and clear the damage with `python -m clip_sae verify --repair` on this store, then run "
     "snakemake again: it redoes only the damaged ranges."
 )
-
-
-# Copies run 1.5x as fast when source and target lie alike within a cache line
-LINE_BYTES = 64
 
 
 class ShardWriter:
@@ -52,14 +48,14 @@ class ShardWriter:
         """Append one chunk [chunk_images, ...] in the dtype on disk."""
         data = chunk.reshape(-1).view(np.uint8)
         assert data.nbytes == self.array.chunk_bytes
-        self._append(data)
+        self._append(data, self.array.tail_bytes)
 
-    def _append(self, data: np.ndarray) -> None:
-        """Append the bytes of a chunk and their crc32c."""
+    def _append(self, data: np.ndarray, tail_bytes: int = CRC_BYTES) -> None:
+        """Append the bytes of a chunk, their crc32c, and zeros until the tail is full."""
         crc = google_crc32c.value(data)
         self.chunk_crc32c.append(crc)
         start = self.nbytes
-        self._write([data, crc.to_bytes(CRC_BYTES, "little")])
+        self._write([data, crc.to_bytes(tail_bytes, "little")])
         if hasattr(os, "posix_fadvise"):  # begins to flush these pages: `finish` then waits less
             with writing(self.path):
                 os.posix_fadvise(
@@ -150,11 +146,11 @@ class ShardReader:
 
     def read_chunk(self, chunk: int, out: np.ndarray) -> int:
         """Read one whole chunk into `out` and return its crc32c; StoreDamaged if it differs."""
-        stored = np.empty(CRC_BYTES, np.uint8)
+        tail = memoryview(bytearray(self.array.tail_bytes))
         data = _bytes(out)
-        self._read_all([data, stored], self.array.chunk_offset(chunk), chunk)
+        self._read_all([data, tail], self.array.chunk_offset(chunk), chunk)
         crc = google_crc32c.value(data)
-        if crc != int.from_bytes(stored.tobytes(), "little"):
+        if crc != int.from_bytes(tail, "little"):  # the zeros behind it count as well
             raise self._damage("does not match its checksum (crc32c)", chunk)
         self._check_recorded(chunk, crc)
         return crc
@@ -163,7 +159,7 @@ class ShardReader:
         if self.recorded is not None and self.recorded[chunk : chunk + 1] != [crc]:
             raise self._damage("is whole, but not the chunk that the part file records", chunk)
 
-    def _read_all(self, buffers: list[np.ndarray], offset: int, chunk: int | None = None) -> None:
+    def _read_all(self, buffers: list, offset: int, chunk: int | None = None) -> None:
         while buffers:
             try:
                 count = os.preadv(self._descriptor, buffers, offset)
@@ -196,8 +192,8 @@ def _bytes(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1).view(np.uint8)  # a view: the callers pass C-contiguous arrays
 
 
-def drop_front(buffers: list[np.ndarray], count: int) -> list[np.ndarray]:
-    """What is left of `buffers` once `count` bytes went through."""
+def drop_front(buffers: list, count: int) -> list:
+    """What is left of `buffers` (uint8 arrays or memoryviews) once `count` bytes went through."""
     while buffers and count >= buffers[0].nbytes:
         count -= buffers[0].nbytes
         buffers = buffers[1:]

@@ -9,7 +9,7 @@ from pathlib import Path
 from .errors import StoreDamaged, StoreError
 from .files import ACTS, COMPLETE, SPEC, canonical_json, check_seal, digest, read_json
 from .hierarchy import GROUP, read_attributes, read_hierarchy, read_source_index, write_group
-from .layout import StoreLayout
+from .layout import ALIGNMENTS, StoreLayout
 from .parts import as_spans, part_path, parts_bytes
 from .range_check import Damage, check_range, forget_range
 
@@ -98,21 +98,25 @@ def _check_group(store: Path, spec_digest: str, report: VerifyReport, repair: bo
     """Whether the group's own metadata are of this spec, or were restored so."""
     path = store / ACTS / GROUP
     try:
-        attributes = read_attributes(store)
-        told = attributes["spec_sha256"], digest(canonical_json(attributes.get("spec")))
-        if told == (spec_digest, spec_digest):
-            return True
-        problem = f"{store / SPEC} does not match it"
-    except StoreDamaged as error:
-        problem = str(error)
-    report.damages.append(Damage(path, problem))
-    try:
         document = read_json(store / COMPLETE)
         check_seal(store / COMPLETE, document)
         known = {key: document[key] for key in ("store_version", "spec", "fingerprints")}
         ours = digest(canonical_json(known["spec"])) == spec_digest
     except (StoreDamaged, KeyError):
-        ours = False
+        known, ours = {}, False
+    try:
+        attributes = read_attributes(store)
+        version = attributes.get("store_version")
+        told = attributes["spec_sha256"], digest(canonical_json(attributes.get("spec")))
+        right_version = version == known["store_version"] if ours else version in ALIGNMENTS
+        if told == (spec_digest, spec_digest) and right_version:
+            return True
+        problem = f"{store / SPEC} does not match it"
+        if told == (spec_digest, spec_digest):
+            problem = f"has store_version {version!r}"
+    except StoreDamaged as error:
+        problem = str(error)
+    report.damages.append(Damage(path, problem))
     if not ours:  # nothing says any more what the ranges were made from
         report.advice = DELETE
     elif repair:

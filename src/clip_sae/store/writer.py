@@ -50,8 +50,6 @@ from .parts import (
 from .range_check import check_range, forget_range
 from .range_writer import RangeWriter
 
-STORE_VERSION = 1
-
 
 class StoreWriter:
     """Creates the store at `path`, or reopens it and checks that it is the same one.
@@ -153,7 +151,7 @@ class StoreWriter:
         parts = [read_part(self.path, self.layout, k, self.spec_digest) for k in ranges]
         stats = merge_stats(parts)
         document = {
-            "store_version": STORE_VERSION,
+            "store_version": self.layout.version,
             "spec": self.spec,
             "spec_digest": self.spec_digest,
             "fingerprints": begun_with | (fingerprints or {}),
@@ -195,7 +193,7 @@ class StoreWriter:
                 "free there. Make room, store fewer layers or images, or move the results root."
             )
         ours = {
-            "store_version": STORE_VERSION,
+            "store_version": self.layout.version,
             "spec_sha256": self.spec_digest,
             "spec": self.spec,
             "fingerprints": self.fingerprints,
