@@ -69,6 +69,16 @@ def test_changed_content_upstream_is_stale_at_any_depth(tmp_path):
     assert why_stale(artefact, {}) is None  # not known now
 
 
+def test_a_set_made_of_another_is_stale_with_that_other(tmp_path):
+    copied = Artefact("r/copy-{digest}/COMPLETE.json", "attack", {}, (source(),))
+    path = str(tmp_path / "index-{digest}" / "COMPLETE.json")
+    index = Artefact(path, "index", {}, (copied,), source="dataset:b")
+    write_sidecar(index.sidecar, index.record, {"dataset:a": "1", "dataset:b": "1"})
+    assert why_stale(index, {"dataset:a": "1", "dataset:b": "1"}) is None
+    for name in ("dataset:a", "dataset:b"):
+        assert why_stale(index, {name: "2"}) == f"the content of {name} has changed"
+
+
 def test_same_spec_gives_same_path_and_other_spec_another():
     def path(**spec):
         return Artefact("r/x-{digest}/COMPLETE.json", "s", spec).path

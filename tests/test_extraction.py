@@ -295,12 +295,29 @@ def test_preprocessing_reaches_the_decoder(job):
     assert not np.array_equal(squashed, job.decode(path))
 
 
+def test_an_augmented_row_is_stored_as_its_operation_shows_it(tiny, job):
+    rows = job.manifest.assign(operation="", parameter="")
+    flipped = rows.assign(operation="flip", parameter="horizontal")
+    manifest = pd.concat([rows, flipped], ignore_index=True)
+    augmented = replace(job, manifest=manifest)
+    assert run(tiny, augmented).images == 2 * N_USABLE
+    key = KEYS[0]
+    store = ActivationStore(job.stores[key])
+    options = [dict(row) for _, row in manifest.loc[store.source_index].iterrows()]
+    pixels = [
+        decode_image(path, image_size=16, operation=row["operation"], parameter=row["parameter"])
+        for path, row in zip(augmented.paths(), options, strict=True)
+    ]
+    expected = tiny.run_to_pairs(tiny.normalise(np.stack(pixels)), [key])[key].numpy()
+    np.testing.assert_allclose(store.read(0, 2 * N_USABLE), expected, rtol=0, atol=1e-5)
+
+
 def test_memory_holds_a_few_batches_only(tiny, job, monkeypatch):
     """With a writer that does not move, the decoders stop after a handful of batches."""
     decoded = []
     original = ExtractJob.decode
     monkeypatch.setattr(
-        ExtractJob, "decode", lambda self, path: decoded.append(path) or original(self, path)
+        ExtractJob, "decode", lambda self, *row: decoded.append(row) or original(self, *row)
     )
     held = extraction_stages.BATCHES_AHEAD + extraction_stages.BATCHES_BEHIND + 3
     monkeypatch.setattr(extraction, "_hand_over", stop_after(1, extraction._hand_over))

@@ -114,8 +114,7 @@ def why_stale(artefact: Artefact, fingerprints: Mapping[str, str]) -> str | None
     if record["spec"].get("digest") != artefact.digest:
         return describe_change(record["spec"], artefact.record)
     recorded = record.get("fingerprints", {})
-    names = [artefact.source] if artefact.source else [s.source for s in artefact.sources()]
-    for name in names:
+    for name in [source.source for source in artefact.sources()]:
         if name in fingerprints and recorded.get(name) != fingerprints[name]:
             return f"the content of {name} has changed"
     return None

@@ -95,7 +95,7 @@ def extract(
     smaller = SmallerBatches()
     if steps:
         batches = decoded_batches(
-            job.paths(),
+            job.sources(),
             [(step.start, step.stop) for step in steps],
             job.decode,
             job.architecture.image_size,

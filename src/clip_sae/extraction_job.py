@@ -7,6 +7,7 @@ does not (device, batch size, threads) belongs to `extract`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ class ExtractJob:
             for (hook, layer), path in self.stores.items()
         }
 
-    def decode(self, path: Path) -> np.ndarray:
+    def decode(self, path: Path, operation: str = "", parameter: str = "") -> np.ndarray:
         """One image as uint8 [height, width, channel]."""
         return decode_image(
             path,
@@ -103,7 +104,17 @@ class ExtractJob:
             preprocess=self.preprocess,
             exif=self.exif,
             max_pixels=self.max_pixels,
+            operation=operation,
+            parameter=parameter,
         )
+
+    def sources(self) -> list[tuple[Path, str, str]]:
+        """(path, operation, parameter) of each store row: what `decode` is called with."""
+        columns = (
+            self.manifest[name].loc[self.source_index] if name in self.manifest else repeat("")
+            for name in ("operation", "parameter")
+        )
+        return list(zip(self.paths(), *columns, strict=False))
 
     def paths(self) -> list[Path]:
         """Path of the image of each store row."""

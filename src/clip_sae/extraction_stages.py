@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Full, Queue
 
 import numpy as np
@@ -46,25 +45,25 @@ class StageClock:
 
 
 def decoded_batches(
-    paths: list[Path],
+    sources: list[tuple],
     bounds: Iterable[tuple[int, int]],
-    decode: Callable[[Path], np.ndarray],
+    decode: Callable[..., np.ndarray],
     image_size: int,
     *,
     workers: int,
     pinned: bool,
     clock: StageClock,
 ) -> Iterator[Tensor]:
-    """Yield paths[start:stop] of each bounds as uint8 [image, height, width, channel], in order.
+    """Yield sources[start:stop] of each bounds as uint8 [image, height, width, channel], in order.
 
-    The next batches are decoded meanwhile. An image that cannot be decoded raises here, with the
-    error of `decode`, which names its path.
+    A source is the arguments of `decode`. The next batches are decoded meanwhile. An image that
+    cannot be decoded raises here, with the error of `decode`, which names its path.
     """
 
     def decode_rows(images: np.ndarray, start: int) -> None:
         with clock.time("decode"):
-            for row, path in enumerate(paths[start : start + len(images)]):
-                images[row] = decode(path)
+            for row, source in enumerate(sources[start : start + len(images)]):
+                images[row] = decode(*source)
 
     def submit(start: int, stop: int) -> tuple[Tensor, list[Future]]:
         shape = (stop - start, image_size, image_size, 3)

@@ -6,6 +6,7 @@ stage's output changes and its version does not.
 """
 
 DRAW_VERSION = 1  # the demo world's pictures (clip_sae.demo)
+ATTACK_VERSION = 1  # attacked copies of data sets (clip_sae.attack, clip_sae.attacked_pairs)
 INDEX_VERSION = 1  # manifests (clip_sae.datasets)
 EXTRACT_VERSION = 1  # activation stores (clip_sae.extraction, clip_sae.clip, clip_sae.store)
 TRAIN_VERSION = 2  # sparse autoencoders (clip_sae.training, clip_sae.sae)

@@ -76,6 +76,39 @@ for dataset, block in config["datasets"].items():
             script:
                 "../scripts/draw_dataset.py"
 
+    if block["attack"] is not None:
+        attacked = plan.attacked(dataset)
+        source = block["attack"]["dataset"]
+
+        rule:
+            name:
+                f"attack_{dataset}"
+            input:
+                needs(attacked),
+            output:
+                attacked.path,
+            log:
+                f"{LOGS}/attack_{dataset}.log",
+            benchmark:
+                f"{BENCHMARKS}/attack_{dataset}.tsv"
+            conda:
+                "../../envs/clip_sae.yaml"
+            threads: 2
+            params:
+                spec=job_spec(
+                    attacked,
+                    attack=block["attack"],
+                    root=plan.data_root(dataset),
+                    index=str(plan.index(source).folder),
+                    data_root=plan.data_root(source),
+                    decoding={
+                        **plan.attack_decoding,
+                        "max_pixels": config["datasets"][source]["max_pixels"],
+                    },
+                ),
+            script:
+                "../scripts/attack_dataset.py"
+
     rule:
         name:
             f"index_{dataset}"
@@ -93,6 +126,15 @@ for dataset, block in config["datasets"].items():
             "../../envs/clip_sae.yaml"
         threads: 2
         params:
-            spec=job_spec(index, dataset=block, root=plan.data_root(dataset)),
+            spec=job_spec(
+                index,
+                dataset=block,
+                root=plan.data_root(dataset),
+                photographs=(
+                    str(plan.index(block["augment"]["dataset"]).folder)
+                    if block["augment"]
+                    else None
+                ),
+            ),
         script:
             "../scripts/index_dataset.py"

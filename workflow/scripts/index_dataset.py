@@ -4,18 +4,31 @@ from pathlib import Path
 
 from _job import Job
 
-from clip_sae.datasets import index_dataset, write_index
+from clip_sae.augment_config import operations_of
+from clip_sae.datasets import (
+    augment_index,
+    index_dataset,
+    operation_list,
+    read_index,
+    write_index,
+)
 
 job = Job(snakemake)
 block = job.arguments["dataset"]
-index = index_dataset(
-    block["kind"],
-    Path(job.arguments["root"]),
-    options={**block["options"], "fingerprint": block["fingerprint"]},
-    on_bad_image=block["on_bad_image"],
-    max_pixels=block["max_pixels"],
-    workers=job.threads,
-)
+augment = block["augment"]
+if augment is None:
+    index = index_dataset(
+        block["kind"],
+        Path(job.arguments["root"]),
+        options={**block["options"], "fingerprint": block["fingerprint"]},
+        on_bad_image=block["on_bad_image"],
+        max_pixels=block["max_pixels"],
+        workers=job.threads,
+    )
+else:
+    photographs = read_index(Path(job.arguments["photographs"]))
+    operations = operation_list(operations_of(augment))
+    index = augment_index(photographs, operations, augment["splits"])
 write_index(index, Path(snakemake.output.complete).parent)
 job.log.info(
     "%d images, %d classes, %d skipped",
@@ -24,6 +37,7 @@ job.log.info(
 source = job.record(snakemake.output.complete)["spec"]["name"]
 job.publish(
     snakemake.output.complete,
-    fingerprints={f"dataset:{source}": index.fingerprint},
+    # of an attacked copy and of an augmented set also that of the set it is made from
+    fingerprints=job.fingerprints() | {f"dataset:{source}": index.fingerprint},
     summary=index.summary,
 )

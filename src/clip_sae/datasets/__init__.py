@@ -4,6 +4,8 @@ Serves every figure and table: ImageNet (Tables 3, 4, Figs 4-8), typographic set
 Waterbirds and CelebA (Tables 1, 5-8).
 """
 
+from clip_sae.datasets.augment import augment_image, operation_list
+from clip_sae.datasets.augmented import augment_index
 from clip_sae.datasets.counts import OFFICIAL
 from clip_sae.datasets.images import BadImageError, ImageFacts, check_image, decode_image
 from clip_sae.datasets.index import KINDS, index_dataset
@@ -12,9 +14,11 @@ from clip_sae.datasets.manifest import (
     DatasetIndex,
     attribute_columns,
     read_classes,
+    read_index,
     read_manifest,
     write_index,
 )
+from clip_sae.datasets.pairs import pair_rows
 
 __all__ = [
     "KINDS",
@@ -24,10 +28,15 @@ __all__ = [
     "DatasetIndex",
     "ImageFacts",
     "attribute_columns",
+    "augment_image",
+    "augment_index",
     "check_image",
     "decode_image",
     "index_dataset",
+    "operation_list",
+    "pair_rows",
     "read_classes",
+    "read_index",
     "read_manifest",
     "write_index",
 ]

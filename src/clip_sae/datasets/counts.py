@@ -1,6 +1,6 @@
 """Published sizes of the data sets, and the check that the one on disk has them.
 
-Paper: §7.1 (Waterbirds, CelebA), Table 2 (RTA-100, PAINT); sources beside the numbers.
+Paper: §7.1 (Waterbirds, CelebA), Table 2 (typographic sets); sources beside the numbers.
 """
 
 from dataclasses import dataclass, field
@@ -61,6 +61,8 @@ OFFICIAL = {
     ),
     "rta100": Expected(total=1_000),  # Azuma & Matsui 2023
     "paint": Expected(total=110),  # Ilharco et al. 2022
+    "materzynska": Expected(total=180),  # Materzynska et al. 2022, README
+    "scam": Expected(total=1_162),  # Westerhoff et al. 2025: images of one type
 }
 
 

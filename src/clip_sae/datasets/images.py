@@ -25,6 +25,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from clip_sae.datasets.augment import NO_OPERATION, augment_image
+
 # Beyond this Pillow takes the file for a decompression bomb, whatever is asked of it.
 MAX_PIXELS = 178_956_970
 # A 1 x 100,000 image passes any limit on pixels and still explodes when its short side grows.
@@ -89,11 +91,14 @@ def decode_image(
     preprocess: str = "clip",
     exif: str = "apply",
     max_pixels: int = MAX_PIXELS,
+    operation: str = NO_OPERATION,
+    parameter: str = "",
 ) -> np.ndarray:
     """Pixels as CLIP sees them, uint8 0...255, [height, width, channel] with 3 channels, RGB.
 
     `preprocess="clip"`: short side to `image_size` (bicubic), then the centre square; byte for
-    byte what open_clip's own transform gives. `"squash"`: both sides to `image_size`.
+    byte what open_clip's own transform gives. `"squash"`: both sides to `image_size`. Before that,
+    the upright image undergoes the `operation` of its manifest row (see `augment`).
     Raises BadImageError for an image that cannot be used, OSError if the disk fails.
     """
     _known("preprocess", preprocess, PREPROCESS)
@@ -104,6 +109,7 @@ def decode_image(
         orientation = _orientation(image) if exif == "apply" else 1
         if orientation in _TURNS:
             upright = upright.transpose(_TURNS[orientation])
+        upright = augment_image(upright, operation, parameter)
         square = (
             _squash(upright, image_size) if preprocess == "squash" else _crop(upright, image_size)
         )

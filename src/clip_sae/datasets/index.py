@@ -18,7 +18,14 @@ from clip_sae.datasets.imagenet import load_imagenet, load_imagenet100, load_ima
 from clip_sae.datasets.images import MAX_PIXELS
 from clip_sae.datasets.listing import DatasetError, Listing, some, wanted_splits
 from clip_sae.datasets.manifest import DatasetIndex, arrange, fingerprint_of
+from clip_sae.datasets.pairs import load_attacked_pairs
 from clip_sae.datasets.scan import FileFacts, scan_files
+from clip_sae.datasets.typographic import (
+    load_materzynska,
+    load_paint,
+    load_rta100,
+    load_scam,
+)
 
 COMMON_OPTIONS = frozenset({"expect", "fingerprint", "class_names", "splits", "check"})
 
@@ -37,6 +44,11 @@ KINDS = {
     "imagenet100": Kind(load_imagenet100, frozenset({"names", "wnids"})),
     "image_folder": Kind(load_image_folder, frozenset({"split"})),
     "typographic": Kind(load_typographic, frozenset({"split"})),
+    "rta100": Kind(load_rta100, frozenset({"split"})),
+    "paint": Kind(load_paint, frozenset({"split"})),
+    "materzynska": Kind(load_materzynska, frozenset({"split", "classes"})),
+    "scam": Kind(load_scam, frozenset({"type"})),
+    "attacked_pairs": Kind(load_attacked_pairs),
     "waterbirds": Kind(load_waterbirds),
     "celeba": Kind(load_celeba, frozenset({"target", "attribute"})),
 }

@@ -108,6 +108,14 @@ def read_manifest(folder: Path, split: str | None = None) -> pd.DataFrame:
     return manifest[manifest["split"] == split]
 
 
+def read_index(folder: Path) -> DatasetIndex:
+    """All that `write_index` wrote; raises as `read_manifest`."""
+    manifest, classes = read_manifest(folder), read_classes(folder)
+    seal = json.loads((Path(folder) / "fingerprint.json").read_bytes())
+    summary = json.loads((Path(folder) / "summary.json").read_bytes())
+    return DatasetIndex(manifest, classes, seal["fingerprint"], summary)
+
+
 def read_classes(folder: Path) -> pd.DataFrame:
     """label_idx, label, name of every class, in the order of label_idx."""
     return _read(folder, "classes.csv")

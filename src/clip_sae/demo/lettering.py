@@ -55,7 +55,8 @@ def _font_dir() -> Path:
 
 
 @cache
-def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+def font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    """A font of `FONTS` at a size in px."""
     # The basic layout engine gives the same pixels with and without libraqm.
     path = _font_dir() / f"{name}.ttf"
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
@@ -65,7 +66,7 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
 def _fitting_size(word: str, name: str, size: int) -> int:
     """The largest size up to `size` at which the word and its outline fit into the image."""
     while size > 8:
-        left, _, right, _ = _font(name, size).getbbox(word, stroke_width=1)
+        left, _, right, _ = font(name, size).getbbox(word, stroke_width=1)
         if right - left <= IMAGE_SIZE - 2 * MARGIN:
             break
         size -= 1
@@ -79,7 +80,7 @@ def write_word(image: np.ndarray, word: str, rng: np.random.Generator) -> Writte
     colour = list(INKS)[rng.integers(len(INKS))]
     outlined = rng.random() < 0.85
     stroke = 1 if outlined else 0
-    left, top, right, bottom = _font(name, size).getbbox(word, stroke_width=stroke)
+    left, top, right, bottom = font(name, size).getbbox(word, stroke_width=stroke)
     width, height = right - left, bottom - top
     x = int(rng.integers(MARGIN, max(MARGIN, IMAGE_SIZE - MARGIN - width) + 1))
     y = int(rng.integers(MARGIN, max(MARGIN, IMAGE_SIZE - MARGIN - height) + 1))
@@ -88,7 +89,7 @@ def write_word(image: np.ndarray, word: str, rng: np.random.Generator) -> Writte
     ImageDraw.Draw(picture).text(
         (x - left, y - top),
         word,
-        font=_font(name, size),
+        font=font(name, size),
         fill=INKS[colour],
         stroke_width=stroke,
         stroke_fill=INKS["black"] if colour in _LIGHT_INKS else INKS["white"],
