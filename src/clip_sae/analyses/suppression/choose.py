@@ -1,0 +1,60 @@
+"""Which set to take out: the strict and the relaxed condition, on validation rows alone.
+
+Steering paper §7.1.1: F_tau* "maximizes both overall accuracy and worst-group accuracy"; F_tau'
+allows "a controlled performance drop (≤ 4 %) in non-target groups". pandas only; test rows are
+dropped before anything is read.
+"""
+
+import numpy as np
+import pandas as pd
+
+from clip_sae.analyses.suppression.groups import N_GROUPS
+
+CONDITIONS = ("strict", "relaxed")
+POINTS = 0.04  # what a group that is not the target may lose under the relaxed condition
+
+
+def choose(rows: pd.DataFrame, condition: str, points: float = POINTS) -> int:
+    """Return the index label of the chosen row, always one with split "val".
+
+    strict: overall and worst-group accuracy both at least the baseline's.
+    relaxed: no group but the target, the baseline's worst, loses more than `points`.
+    Among those, the highest worst-group accuracy, then the highest overall one, then the larger
+    tau. The empty set is the baseline, has tau = inf and fulfils both, so there is always a choice.
+
+    Args:
+        rows: sets of one kind of units at one place, columns split, n_units, tau_high, overall,
+            worst, right_0…3 and n_0…3. Rows of other splits are ignored.
+
+    Raises ValueError without an empty set among the validation rows, or for an unknown condition.
+    """
+    val = rows[rows["split"] == "val"]
+    empty = val[val["n_units"] == 0]
+    if empty.empty:
+        raise ValueError(
+            "the validation rows have no empty set, which is the baseline. Keep tau = inf among "
+            "the sets."
+        )
+    base, accuracy = empty.iloc[0], accuracies(val)
+    if condition == "strict":
+        allowed = (val["overall"] >= base["overall"]) & (val["worst"] >= base["worst"])
+        allowed = allowed.to_numpy()
+    elif condition == "relaxed":
+        baseline = accuracies(empty)[0]
+        others = np.arange(N_GROUPS) != baseline.argmin()
+        # A thousandth of a millionth: 0.95 − 0.91 is a little more than 0.04 in floating point.
+        allowed = ((baseline - accuracy)[:, others] <= points + 1e-9).all(axis=1)
+    else:
+        raise ValueError(f"condition {condition!r} does not exist; write {', '.join(CONDITIONS)}.")
+    val = val[allowed]
+    order = np.lexsort((-val["tau_high"], -val["overall"], -val["worst"]))  # the last key leads
+    return val.index[order[0]]
+
+
+def accuracies(rows: pd.DataFrame) -> np.ndarray:
+    """Return [row, group] from the columns right_0…3 and n_0…3."""
+    right, total = (
+        rows[[f"{name}_{g}" for g in range(N_GROUPS)]].to_numpy(dtype=float)
+        for name in ("right", "n")
+    )
+    return right / total

@@ -1,0 +1,132 @@
+"""What was chosen on validation and what it does on test, with intervals, beside its controls.
+
+Steering paper Tables 5 and 6 (CelebA), 7 and 8 (Waterbirds), a row per cell. pandas and NumPy only.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from clip_sae.analyses.suppression.bits import Bits
+from clip_sae.analyses.suppression.choose import CONDITIONS, POINTS, accuracies, choose
+from clip_sae.analyses.suppression.groups import SCORES, Scores, count_correct
+from clip_sae.analyses.suppression.intervals import change_intervals, mcnemar, score_intervals
+
+CHOSEN = ("latent", "neuron", "neuron_matched")  # each by itself; other kinds are controls
+_ABOUT = (
+    *("layer", "units", "direction", "contrast", "tokens", "fill", "tau_low", "tau_high"),
+    *("n_units", "n_all", "mass"),
+)
+
+
+def summarise_layer(
+    rows: pd.DataFrame,
+    bits: Bits,
+    *,
+    points: float = POINTS,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return a row per chosen set and control: kind of units, condition and test split.
+
+    Args:
+        rows, bits: of one layer, as of `evaluate_layer`.
+
+    Columns: layer, units, kind, condition, direction, contrast, tokens, fill, tau_low, tau_high,
+    n_units, n_all, mass, n_seeds (of a random control, else 0); val_overall, val_worst; split;
+    n_images; for each score of overall, group_mean, adjusted and worst: itself, _low and _high
+    (95 % bootstrap within groups; for random sets the mean, the least and the greatest seed), base_
+    (the model as it is), _change, _change_low and _change_high (paired); worst_group (the
+    baseline's worst group on this split), n_worst, lost, gained and p (McNemar on that group),
+    largest_drop (of any other group). NaN where a random control has no such number.
+    """
+    found = []
+    for (name, kind), grid in rows[rows["kind"].isin(CHOSEN)].groupby(
+        ["units", "kind"], sort=False
+    ):
+        controls = rows[(rows["units"] == name) & rows["kind"].isin(_controls_of(kind))]
+        for split in (split for split in grid["split"].unique() if split != "val"):
+            compare_with_base = _Comparison(grid, bits, split, n_resamples, seed)
+            for condition in CONDITIONS:
+                chosen = grid.loc[choose(grid, condition, points)]
+                about = {"condition": condition, "split": split}
+                val = {"val_overall": chosen["overall"], "val_worst": chosen["worst"]}
+                [test] = _rows(grid[grid["set"] == chosen["set"]], split)
+                found.append({**about, **val, **compare_with_base.row(test)})
+                own = controls[controls["matches"] == chosen["set"]]
+                for _, random in own[own["split"] == split].groupby("kind", sort=False):
+                    found.append({**about, **compare_with_base.random(random)})
+    return pd.DataFrame(found)
+
+
+def _controls_of(kind: str) -> tuple[str, str]:
+    return f"random_{kind}", f"random_{kind}_mass"
+
+
+def _rows(rows: pd.DataFrame, split: str) -> Sequence[pd.Series]:
+    return [row for _, row in rows[rows["split"] == split].iterrows()]
+
+
+def compare(
+    before: np.ndarray,
+    after: np.ndarray,
+    group: np.ndarray,
+    train: np.ndarray,
+    *,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> dict:
+    """Return the columns of `summarise_layer` from n_images on, for right answers [image] bool.
+
+    Args:
+        before, after: of the model as it is, and after an edit.
+        group: [image] 0…3; train: [group] training images.
+    """
+    options = {"n_resamples": n_resamples, "seed": seed}
+    total = np.bincount(group, minlength=len(train))
+    base, scores = (Scores(count_correct(bits, group), total, train) for bits in (before, after))
+    worst = int(base.accuracy.argmin())
+    intervals = score_intervals(scores, **options)
+    changes = change_intervals(before, after, group, train, **options)
+    found = {"n_images": len(group), "worst_group": worst, "n_worst": int(total[worst])}
+    for name in SCORES:
+        low, high = intervals[name]
+        found |= {name: float(getattr(scores, name)), f"{name}_low": low, f"{name}_high": high}
+        found |= {f"base_{name}": float(getattr(base, name))}
+        change = dict(zip(("", "_low", "_high"), changes[name], strict=True))
+        found |= {f"{name}_change{end}": value for end, value in change.items()}
+    target = group == worst
+    lost, gained, p = mcnemar(before[target], after[target])
+    drops = np.delete(base.accuracy - scores.accuracy, worst)
+    return found | {"lost": lost, "gained": gained, "p": p, "largest_drop": float(drops.max())}
+
+
+class _Comparison:
+    """Sets beside the model as it is, on one split."""
+
+    def __init__(self, grid: pd.DataFrame, bits: Bits, split: str, n_resamples: int, seed: int):
+        [self.base] = _rows(grid[grid["n_units"] == 0], split)
+        self.right, self.group, self.train = bits.right[split], bits.group[split], bits.train
+        self.options = {"n_resamples": n_resamples, "seed": seed}
+        self.total = np.bincount(self.group, minlength=len(self.train))
+        self.worst_group = int(accuracies(self.base.to_frame().T)[0].argmin())
+
+    def row(self, row: pd.Series) -> dict:
+        """The columns of one set."""
+        found = {"kind": row["kind"], **{name: row[name] for name in _ABOUT}, "n_seeds": 0}
+        before, after = self.right[self.base["bits"]], self.right[row["bits"]]
+        return found | compare(before, after, self.group, self.train, **self.options)
+
+    def random(self, rows: pd.DataFrame) -> dict:
+        """The columns of one control over its seeds."""
+        first = rows.iloc[0]
+        found = {"kind": first["kind"], **{name: first[name] for name in _ABOUT}}
+        found |= {"n_units": rows["n_units"].mean(), "mass": rows["mass"].mean()}
+        found |= {"n_seeds": len(rows), "n_images": first["n_images"]}
+        found |= {"worst_group": self.worst_group, "n_worst": int(self.total[self.worst_group])}
+        for name in SCORES:
+            found |= {name: rows[name].mean(), f"{name}_low": rows[name].min()}
+            found |= {f"{name}_high": rows[name].max(), f"base_{name}": self.base[name]}
+            found |= {f"{name}_change": rows[name].mean() - self.base[name]}
+        return found

@@ -1,0 +1,143 @@
+"""Tables 1 and 5 to 8 from the summaries of all layers.
+
+Steering paper: a column per SAE, a row per layer, and the same for random sets and for the base
+network's neurons. The SAE that stands in Table 1 is picked on validation; the paper picked on test.
+pandas only.
+"""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from clip_sae.analyses.suppression.groups import SCORES
+
+NEURONS = "neurons"
+# What is taken out, as the tables say it, in their order.
+PARTS = {
+    "latent": "SAE latents",
+    "random_latent": "random latents, as many",
+    "random_latent_mass": "random latents, of equal mass",
+    "neuron_matched": "neurons, as large a share",
+    "neuron": "neurons",
+    "random_neuron": "random neurons, as many",
+    "random_neuron_mass": "random neurons, of equal mass",
+}
+
+
+def condition_table(
+    summary: pd.DataFrame, condition: str, columns: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return the rows of Tables 5 to 8 for one condition: by part, layer and column.
+
+    Args:
+        summary: of one data set, as of `summarise_layer`, all layers.
+        columns: {column of the table: SAE}, in the table's order. Neurons belong to no column.
+
+    Adds the columns part (words of PARTS), column ("neurons" for them) and, where the test images
+    are a balanced choice, full_overall, full_worst and full_n_images: of all test images.
+    """
+    names = {sae: column for column, sae in columns.items()} | {NEURONS: NEURONS}
+    rows = summary[summary["condition"] == condition]
+    rows = _with_full(rows[rows["split"] == "test"], rows[rows["split"] == "test_full"])
+    rows = rows.assign(column=rows["units"].map(names), part=rows["kind"].map(PARTS))
+    order = [*PARTS.values()], [*names.values()]
+    rows = rows.assign(
+        _part=rows["part"].map(order[0].index), _column=rows["column"].map(order[1].index)
+    )
+    rows = rows.sort_values(["_part", "_column", "layer"], ignore_index=True)
+    front = ["part", "column", "layer"]
+    return rows[[*front, *(c for c in rows if c not in front and not c.startswith("_"))]]
+
+
+def _with_full(rows: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
+    if full.empty:
+        return rows
+    keys, found = ["layer", "units", "kind"], ["overall", "worst", "n_images"]
+    full = full[[*keys, *found]].rename(columns={name: f"full_{name}" for name in found})
+    return rows.merge(full, on=keys, how="left", validate="one_to_one")
+
+
+def picked_sae(summary: pd.DataFrame, layer: int, columns: Mapping[str, str]) -> pd.Series | None:
+    """Return the strict row of the SAE that is best on validation at `layer`; None without one.
+
+    Best: highest worst-group, then overall accuracy of its chosen set, then the table's order.
+    """
+    rows = _strict(summary, "latent", layer)
+    rows = rows[rows["units"].isin(list(columns.values()))]
+    if rows.empty:
+        return None
+    place = rows["units"].map([*columns.values()].index)
+    rows = rows.assign(_place=-place).sort_values(["val_worst", "val_overall", "_place"])
+    return rows.iloc[-1]
+
+
+def table1(
+    summaries: Mapping[str, pd.DataFrame], columns: Mapping[str, Mapping[str, str]]
+) -> pd.DataFrame:
+    """Return Table 1: a row "Baseline" and one per layer, for each data set side by side.
+
+    Args:
+        summaries: {data set: summary of all its layers}.
+        columns: {data set: {column: SAE}}.
+
+    Columns: layer (text), and for each data set <set>_neuron_<score>, <set>_sae_<score> and
+    <set>_matched_<score> (overall and worst, with _low and _high; matched: neurons, chosen among
+    sets of as large a share as the SAE's), <set>_sae (which one, its direction and threshold),
+    <set>_p, <set>_picked (True for the layer that is best on validation).
+    """
+    layers = sorted({layer for summary in summaries.values() for layer in summary["layer"]})
+    table = [{"layer": "Baseline"}, *({"layer": str(layer)} for layer in layers)]
+    for name, summary in summaries.items():
+        base = summary[summary["split"] == "test"].iloc[0]
+        table[0] |= {f"{name}_neuron_{s}": base[f"base_{s}"] for s in ("overall", "worst")}
+        best = best_layer(summary, columns[name])["layer"]
+        for row, layer in zip(table[1:], layers, strict=True):
+            neuron = _strict(summary, "neuron", layer)
+            if len(neuron):
+                row |= _cells(f"{name}_neuron", neuron.iloc[0])
+            sae = picked_sae(summary, layer, columns[name])
+            if sae is None:
+                continue
+            row |= _cells(f"{name}_sae", sae)
+            matched = _strict(summary, "neuron_matched", layer)
+            for _, other in matched[matched["units"] == sae["units"]].iterrows():
+                row |= _cells(f"{name}_matched", other)
+            row |= {f"{name}_sae": _described(sae, columns[name]), f"{name}_p": sae["p"]}
+        for row in table:
+            row[f"{name}_picked"] = row["layer"] == str(best)
+    return pd.DataFrame(table)
+
+
+def best_layer(summary: pd.DataFrame, columns: Mapping[str, str]) -> pd.Series:
+    """Return the strict row of the layer and SAE that are best on validation: Table 1's star."""
+    picked = [picked_sae(summary, layer, columns) for layer in sorted(summary["layer"].unique())]
+    # The first of equals is kept, as max does.
+    return max(
+        (row for row in picked if row is not None), key=lambda r: (r["val_worst"], r["val_overall"])
+    )
+
+
+def _strict(summary: pd.DataFrame, kind: str, layer: int) -> pd.DataFrame:
+    return summary[
+        (summary["condition"] == "strict")
+        & (summary["split"] == "test")
+        & (summary["kind"] == kind)
+        & (summary["layer"] == layer)
+    ]
+
+
+def _cells(prefix: str, row: pd.Series) -> dict[str, float]:
+    return {
+        f"{prefix}_{score}{end}": row[f"{score}{end}"]
+        for score in SCORES
+        if score in ("overall", "worst")
+        for end in ("", "_low", "_high")
+    }
+
+
+def _described(row: pd.Series, columns: Mapping[str, str]) -> str:
+    [column] = [column for column, sae in columns.items() if sae == row["units"]]
+    if row["n_units"] == 0:
+        return f"{column}, none"
+    side = {"a": "A", "not_a": "not A", "both": "both"}[row["direction"]]
+    return f"{column}, {side}, tau {row['tau_low']:.2g}, {row['n_units']:.0f} latents"

@@ -1,0 +1,94 @@
+"""What a schema cannot say about `analyses.suppression`: each mistake as a sentence.
+
+Steering paper §7.1. Known to the Snakefile, so no torch; `clip_sae.config` asks it.
+"""
+
+from collections.abc import Callable, Iterator
+
+NAMED_TEMPLATES = ("none", "openai80")
+
+
+def suppression_mistakes(
+    config: dict,
+    unknown: Callable[[str, str, str], Iterator[str]],
+    variants: Callable[[dict, str], list[str]],
+) -> Iterator[str]:
+    """Yield a sentence for each mistake; nothing where there is no such block.
+
+    Args:
+        unknown: (key, name, section) → a sentence where the name is not in that section.
+        variants: (config, recipe) → names of the recipe's variants.
+    """
+    block = config["analyses"].get("suppression")
+    if block is None:
+        return
+    low, high = block["thresholds"]["low"], block["thresholds"]["high"]
+    if low >= high:
+        yield f"analyses.suppression.thresholds: low ({low}) must be below high ({high})."
+    tables: dict[str, str] = {}
+    for name, place in block["sets"].items():
+        where = f"analyses.suppression.sets.{name}"
+        yield from unknown(where, name, "datasets")
+        yield from _template_mistakes(f"{where}.template", [place["template"]])
+        for column, label in place["recipes"].items():
+            yield from _label_mistakes(
+                config, f"{where}.recipes.{column}", label, unknown, variants
+            )
+        for table in place["tables"]:
+            if table in tables:
+                yield f"{where}.tables: {table} is a table of {tables[table]!r} already."
+            tables[table] = name
+        if place["sweep"] is not None:
+            yield from _template_mistakes(f"{where}.sweep.templates", place["sweep"]["templates"])
+    yield from _variant_mistakes(block)
+
+
+def _label_mistakes(config: dict, where: str, label: str, unknown, variants) -> Iterator[str]:
+    recipe, _, variant = label.partition("/")
+    yield from unknown(where, recipe, "saes")
+    if recipe not in config["saes"]:
+        return
+    if config["saes"][recipe]["hook"] != "resid_post":
+        yield (
+            f"{where}: {recipe!r} reconstructs {config['saes'][recipe]['hook']}, and suppression "
+            f"edits resid_post. Name a recipe of that hook."
+        )
+    known = variants(config, recipe)
+    if known and (variant or "base") not in known:
+        names = ", ".join(f"{recipe}/{name}" for name in known)
+        yield f"{where}: {label!r} is not one SAE per layer. Write one of: {names}."
+
+
+def _template_mistakes(where: str, templates: list[str]) -> Iterator[str]:
+    for template in templates:
+        if template not in NAMED_TEMPLATES and template.count("{}") != 1:
+            yield (
+                f"{where}: {template!r} has no {{}} for the class, or several; write "
+                f"{', '.join(NAMED_TEMPLATES)} or a text such as 'a photo of a {{}}.'."
+            )
+
+
+def _variant_mistakes(block: dict) -> Iterator[str]:
+    variants = block["variants"]
+    if variants is None:
+        return
+    for name, place in block["sets"].items():
+        if variants["column"] not in place["recipes"]:
+            yield (
+                f"analyses.suppression.variants.column: {variants['column']!r} is no column of "
+                f"sets.{name}, which has {', '.join(place['recipes'])}."
+            )
+        guessed = [
+            c for c, case in variants["cases"].items() if case.get("attribute_from") == "prompts"
+        ]
+        if guessed and place["background"] is None:
+            yield (
+                f"analyses.suppression.variants.cases.{guessed[0]}: the attribute is guessed from "
+                f"prompts, and sets.{name} has none. Give it `background` with `a` and `not_a`."
+            )
+        for case, changes in variants["cases"].items():
+            if changes.get("attribute_from") == "prompts" and changes.get("contrast") == "balanced":
+                yield (
+                    f"analyses.suppression.variants.cases.{case}: without labels there is no "
+                    "balanced contrast. Write `contrast: plain`."
+                )
