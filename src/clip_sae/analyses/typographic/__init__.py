@@ -1,0 +1,13 @@
+"""Suppressing the written word: which latents it turns on, and what switching them off restores.
+
+Steering paper §7.2, Table 2.
+
+  images        residuals of pairs and of benchmarks
+  responses     how much more active each unit is on attacked images
+  candidates    the sets of units over thresholds tau and lambda
+  ablation      image embeddings with sets of units set to zero
+  sweep, choice the sets on validation, and the one that is kept
+  scores        accuracy, text confusion, paired intervals
+  evaluation    every defence on a benchmark
+  heads         the baseline that silences attention heads
+"""

@@ -1,0 +1,122 @@
+"""The training-free baseline of Table 2: silence the attention heads that look at written words.
+
+After Dyslexify (Hufe et al. 2025, arXiv 2508.20570). Heads are ranked by how much more of CLS's
+attention falls inside the box of the written word than inside a box of the same size elsewhere in
+the same image; they are silenced one after another while clean images keep their accuracy.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from clip_sae.clip import ClipModel
+from clip_sae.cls_attention import Head, cls_attention, heads_of, silenced
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom in px, right and bottom outside
+
+
+def box_share(box: Box, grid: int, patch_size: int) -> np.ndarray:
+    """Share of each patch's area inside the box, [patch] row-major; sums to the box in patches."""
+    left, top, right, bottom = box
+    edges = np.arange(grid + 1) * patch_size
+
+    def overlap(low: int, high: int) -> np.ndarray:
+        inside = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
+        return np.maximum(inside, 0) / patch_size
+
+    return np.outer(overlap(top, bottom), overlap(left, right)).ravel()
+
+
+def box_elsewhere(box: Box, side: int, rng: np.random.Generator, tries: int = 200) -> Box:
+    """A box of the same size in the image that overlaps `box` as little as can be found."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    xs = rng.integers(0, side - width + 1, tries)
+    ys = rng.integers(0, side - height + 1, tries)
+    across = np.minimum(xs + width, right) - np.maximum(xs, left)
+    down = np.minimum(ys + height, bottom) - np.maximum(ys, top)
+    best = int(np.argmin(np.maximum(across, 0) * np.maximum(down, 0)))
+    x, y = int(xs[best]), int(ys[best])
+    return (x, y, x + width, y + height)
+
+
+def rank_heads(
+    model: ClipModel, batches: Sequence[Tensor], boxes: Sequence[Box], seed: int = 0
+) -> pd.DataFrame:
+    """Heads by attention inside the word's box minus inside a matched box, largest first.
+
+    Args:
+        batches: normalised pixels of attacked images, in the order of `boxes`.
+
+    Columns: layer, head, inside, elsewhere, score (means over images of CLS's attention).
+    """
+    rng = np.random.default_rng(seed)
+    geometry = (model.architecture.grid, model.architecture.patch_size)
+    side = model.architecture.image_size
+    inside = torch.from_numpy(np.stack([box_share(box, *geometry) for box in boxes])).float()
+    other = [box_share(box_elsewhere(box, side, rng), *geometry) for box in boxes]
+    elsewhere = torch.from_numpy(np.stack(other)).float()
+    sums, start = 0.0, 0
+    for pixels in batches:
+        rows = slice(start, start + len(pixels))
+        start += len(pixels)
+        attention = cls_attention(model, pixels)[..., 1:].cpu()  # [image layer head patch]
+        sums = sums + torch.stack(
+            [torch.einsum("ilhp,ip->lh", attention, share[rows]) for share in (inside, elsewhere)]
+        )
+    if start != len(boxes):
+        raise ValueError(f"{start} images but {len(boxes)} boxes; each image needs its own.")
+    means = (sums / start).flatten(1).numpy()
+    table = pd.DataFrame(heads_of(model), columns=["layer", "head"])
+    table = table.assign(inside=means[0], elsewhere=means[1], score=means[0] - means[1])
+    return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+
+def choose_heads(
+    ranked: pd.DataFrame,
+    clean_accuracy: Callable[[Sequence[Head]], float],
+    max_clean_cost: float,
+    max_heads: int | None = None,
+    progress: bool = True,
+) -> tuple[list[Head], pd.DataFrame]:
+    """Add heads in the order of their rank while the clean accuracy holds.
+
+    A head whose silencing would push the accuracy more than `max_clean_cost` below that of the
+    untouched model is passed over, and the next one is tried. Only heads with a positive score
+    are tried.
+
+    Args:
+        clean_accuracy: of validation images with the given heads silenced.
+
+    Returns the heads, and `ranked` with the columns clean_accuracy and silenced.
+    """
+    floor = clean_accuracy([]) - max_clean_cost - 1e-9
+    chosen: list[Head] = []
+    accuracies, kept = [], []
+    tried = ranked[ranked["score"] > 0].head(max_heads or len(ranked))
+    for row in tqdm(tried.itertuples(), total=len(tried), desc="heads", disable=not progress):
+        head = (int(row.layer), int(row.head))
+        accuracy = clean_accuracy([*chosen, head])
+        keep = accuracy >= floor
+        if keep:
+            chosen.append(head)
+        accuracies.append(accuracy)
+        kept.append(keep)
+    rest = len(ranked) - len(tried)
+    table = ranked.assign(
+        clean_accuracy=accuracies + [float("nan")] * rest, silenced=kept + [False] * rest
+    )
+    return chosen, table
+
+
+@torch.inference_mode()
+def embeddings_without(
+    model: ClipModel, batches: Iterable[Tensor], heads: Sequence[Head]
+) -> Tensor:
+    """Unit embeddings [image, d_embed] with the heads silenced; () is the untouched model."""
+    with silenced(model, heads):
+        return torch.cat([model.embed_images(pixels).cpu() for pixels in batches])

@@ -1,0 +1,57 @@
+"""The images of this analysis: residuals of one layer, with true and written classes.
+
+Steering paper §7.2. Only CLS of the last layer is read where only CLS matters, so a set fits in
+memory: 400 MB for 130,000 images of ViT-B/32.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.typographic.scores import NO_WORD
+from clip_sae.datasets import pair_rows
+from clip_sae.store import ActivationStore
+
+
+@dataclass(frozen=True)
+class PairedImages:
+    """Pairs at one layer: tokens [image, token, d_model], true class and written class [image]."""
+
+    clean: Tensor
+    attacked: Tensor
+    label: Tensor
+    word: Tensor
+
+
+def read_rows(store: ActivationStore, rows: np.ndarray, tokens: str) -> Tensor:
+    """Residuals [image, token, d_model] float32 of manifest rows, in the order of `rows`."""
+    images = StoreImages(store, rows, tokens=tokens, batch_images=512)
+    parts = [x for _, x in images.batches(torch.device("cpu"))]
+    place = {row: i for i, row in enumerate(images.rows.tolist())}
+    return torch.cat(parts)[[place[int(row)] for row in rows]]
+
+
+def class_indices(manifest: pd.DataFrame, classes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """(label, word): class index of each row's label and written word, `NO_WORD` without one."""
+    index_of = {label: i for i, label in enumerate(classes["label"])} | {"": NO_WORD}
+    label = manifest["label_idx"].to_numpy(dtype=np.int64, copy=True)
+    return label, manifest["word"].map(index_of).to_numpy(dtype=np.int64, copy=True)
+
+
+def read_pairs(
+    store: ActivationStore, manifest: pd.DataFrame, classes: pd.DataFrame, tokens: str
+) -> PairedImages:
+    """The pairs of one split of an attacked copy; `manifest` holds that split's rows."""
+    pairs = pair_rows(manifest)
+    attacked = manifest.loc[pairs["attacked"]]
+    label, word = class_indices(attacked, classes)
+    return PairedImages(
+        clean=read_rows(store, pairs["clean"].to_numpy(), tokens),
+        attacked=read_rows(store, pairs["attacked"].to_numpy(), tokens),
+        label=torch.from_numpy(label),
+        word=torch.from_numpy(word),
+    )

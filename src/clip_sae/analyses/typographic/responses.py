@@ -1,0 +1,78 @@
+"""How much more active each unit is on an attacked image than on its clean twin.
+
+Steering paper Eq. 9 with D_A the attacked and D_Ā the clean images (§7.2). The images are paired,
+so the gap's standard error is that of the paired difference.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from clip_sae.analyses.suppression.ablation import Units
+from clip_sae.specs import write_bytes
+
+
+@dataclass(frozen=True)
+class Responses:
+    """One number per unit, [unit] float64 each, means over pairs and the tokens that are read."""
+
+    clean: np.ndarray  # mean value on clean images
+    attacked: np.ndarray  # mean value on attacked images
+    gap_se: np.ndarray  # standard error of the mean paired difference
+    active: np.ndarray  # share of the images (clean and attacked) on which the unit is not 0
+    n_pairs: int
+
+    @property
+    def gap(self) -> np.ndarray:
+        """attacked − clean."""
+        return self.attacked - self.clean
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file."""
+        content = io.BytesIO()
+        np.savez_compressed(content, **vars(self))
+        write_bytes(Path(path), content.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> "Responses":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            columns = {name: arrays[name] for name in arrays if name != "n_pairs"}
+            return cls(**columns, n_pairs=int(arrays["n_pairs"]))
+
+
+@torch.inference_mode()
+def measure_responses(
+    units: Units,
+    clean: Tensor,
+    attacked: Tensor,
+    *,
+    batch_images: int = 256,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> Responses:
+    """Stream pairs [image, token, d_model] through `units`; sums are float64."""
+    if clean.shape != attacked.shape or len(clean) < 2:
+        raise ValueError(
+            f"pairs are needed, at least two: clean is {list(clean.shape)}, attacked "
+            f"{list(attacked.shape)}."
+        )
+    sums = torch.zeros(5, units.n_units, dtype=torch.float64)
+    starts = range(0, len(clean), batch_images)
+    for start in tqdm(starts, desc="responses", unit="batch", disable=not progress):
+        rows = slice(start, start + batch_images)
+        sides = [units.read(x[rows].to(device)) for x in (clean, attacked)]
+        means = [values.mean(1).double() for values in sides]  # [image unit]
+        active = [(values != 0).any(1).double() for values in sides]
+        difference = means[1] - means[0]
+        batch = [means[0], means[1], difference, difference.square(), active[0] + active[1]]
+        sums += torch.stack([column.sum(0) for column in batch]).cpu()
+    n = len(clean)
+    mean_clean, mean_attacked, mean, square, active = (sums / n).numpy()
+    variance = np.maximum(square - mean**2, 0) * n / (n - 1)
+    return Responses(mean_clean, mean_attacked, np.sqrt(variance / n), active / 2, n)
