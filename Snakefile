@@ -20,6 +20,11 @@ include: "workflow/rules/sweep.smk"
 include: "workflow/rules/frontier.smk"
 include: "workflow/rules/steering.smk"
 include: "workflow/rules/steering_figures.smk"
+include: "workflow/rules/suppression.smk"
+include: "workflow/rules/suppression_tables.smk"
+include: "workflow/rules/typographic.smk"
+include: "workflow/rules/top_images.smk"
+include: "workflow/rules/examples.smk"
 # last: which stores are wanted is known when all others have asked for theirs
 include: "workflow/rules/activations.smk"
 

@@ -14,10 +14,14 @@ SRC = Path(__file__).resolve().parents[1] / "src" / "clip_sae"
 LEVELS = {
     "versions": 0, "specs": 0, "recipe_values": 0, "recipes": 0, "metrics": 0, "architecture": 0,
     "artefacts": 0, "fingerprints": 0, "config": 0, "plan": 0, "steering_config": 0,
-    "steering_plan": 0, "garbage": 0, "hardware": 0,
+    "steering_plan": 0, "suppression_config": 0, "suppression_plan": 0,
+    "suppression_tables_plan": 0, "garbage": 0, "hardware": 0,
     "datasets": 1, "store": 1, "sae": 1, "demo": 1, "batching": 1, "clip_weights": 1, "clip": 1,
     "clip_head": 1, "zeroshot": 1, "vocabulary": 1,
     "extraction_stages": 2, "extraction_job": 2, "extraction": 2, "intervention": 2, "training": 2,
+    "attack": 2, "attacked_pairs": 2, "cls_attention": 2, "defence_prefix": 2,
+    "typographic_config": 0, "typographic_plan": 0, "augment_config": 0, "pictures_config": 0,
+    "pictures_plan": 0,
     "analyses": 3,
     "cli": 4, "__main__": 5,
 }  # fmt: skip
@@ -71,12 +75,16 @@ def test_source_never_imports_snakemake():
 
 @pytest.mark.parametrize(
     "package",
-    [*(f"clip_sae.{m}" for m in PARSE_TIME), "clip_sae.plotting", "clip_sae.analyses.frontier"],
+    [
+        *(f"clip_sae.{m}" for m in PARSE_TIME),
+        *("clip_sae.plotting", "clip_sae.analyses.frontier"),
+        *("clip_sae.suppression_tables_plan", "clip_sae.analyses.suppression.tables"),
+    ],
 )
 def test_no_torch_at_parse_time_or_in_plotting(package):
     code = f"import sys, {package}; assert not {{'torch', 'open_clip'}} & set(sys.modules)"
     if package == "clip_sae.plotting":
-        modules = ("l0", "tables", "frontier", *STEERING)
+        modules = ("l0", "tables", "frontier", "suppression_tables", *STEERING)
         names = ", ".join(f"clip_sae.plotting.{module}" for module in modules)
         code = code.replace("import sys", f"import sys, {names}")
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,8 +12,12 @@ import jsonschema
 import yaml
 
 from clip_sae.architecture import Architecture, ModelSource, architecture
+from clip_sae.augment_config import augment_mistakes
+from clip_sae.pictures_config import pictures_mistakes
 from clip_sae.recipes import SWEEP_KEYS, RecipeError, SaeRecipe
 from clip_sae.steering_config import steering_mistakes
+from clip_sae.suppression_config import suppression_mistakes
+from clip_sae.typographic_config import attack_mistakes, typographic_mistakes
 
 # Keys of an SAE block that say where it is trained; the rest is the recipe itself.
 SAE_PLACE = ("dataset", "split", "hook", "layers")
@@ -54,6 +58,14 @@ def sae_recipes(config: dict, name: str) -> list[tuple[str, SaeRecipe]]:
     """Return [(variant, recipe)] of one block under `saes`."""
     block = {key: value for key, value in config["saes"][name].items() if key not in SAE_PLACE}
     return SaeRecipe.from_config(name, block)
+
+
+def _variants(config: dict, name: str) -> list[str]:
+    """Names of a recipe's variants; none for a recipe that cannot be trained."""
+    try:
+        return [variant for variant, _ in sae_recipes(config, name)]
+    except RecipeError:
+        return []  # told elsewhere
 
 
 def _raise_if(mistakes: list[str]) -> None:
@@ -161,11 +173,14 @@ def _semantic_mistakes(config: dict):
     if model:
         yield from _layer_mistakes(config, model)
     for name, block in config["datasets"].items():
-        if (block["root"] is None) == (block["draw"] is None):
+        if sum(block[key] is not None for key in ("root", "draw", "attack", "augment")) != 1:
             yield (
-                f"datasets.{name}: give either `root` (the folder of the data) or `draw` "
-                f"(a set of the demo world), and only one of them."
+                f"datasets.{name}: give either `root` (the folder of the data), `draw` (a set of "
+                f"the demo world), `attack` (a copy with words on it) or `augment` (another set's "
+                f"images, turned and cropped), and only one of them."
             )
+    yield from attack_mistakes(config)
+    yield from augment_mistakes(config)
     yield from _recipe_mistakes(config, model)
     yield from _reference_mistakes(config, model)
 
@@ -225,6 +240,9 @@ def _reference_mistakes(config: dict, model: Architecture | None):
             yield from unknown(f"analyses.{key}.recipe", analyses[key]["recipe"], "saes")
     yield from _frontier_mistakes(config, unknown)
     yield from steering_mistakes(config, model, unknown)
+    yield from suppression_mistakes(config, unknown, _variants)
+    yield from pictures_mistakes(config)
+    yield from typographic_mistakes(config, model, unknown)
     l0 = analyses["l0"]
     if l0["recipe"] in config["saes"]:
         layers = config["saes"][l0["recipe"]]["layers"]

@@ -13,7 +13,13 @@ from clip_sae.artefacts import COMPLETE, Artefact
 from clip_sae.config import model_architecture, sae_recipes
 from clip_sae.recipes import SaeRecipe
 from clip_sae.specs import code_digest
-from clip_sae.versions import DRAW_VERSION, EXTRACT_VERSION, INDEX_VERSION, TRAIN_VERSION
+from clip_sae.versions import (
+    ATTACK_VERSION,
+    DRAW_VERSION,
+    EXTRACT_VERSION,
+    INDEX_VERSION,
+    TRAIN_VERSION,
+)
 
 
 @dataclass(frozen=True)
@@ -106,8 +112,36 @@ class Plan:
             spec={"version": DRAW_VERSION, **draw},
         )
 
+    def attacked(self, dataset: str) -> Artefact | None:
+        """The attacked copy of another set, or None where the data are no such copy."""
+        attack = self.config["datasets"][dataset]["attack"]
+        if attack is None:
+            return None
+        return Artefact(
+            path=f"{self.results}/world/{dataset}-{{digest}}/{COMPLETE}",
+            stage="attack",
+            spec={"version": ATTACK_VERSION, **attack, "decoding": self.attack_decoding},
+            upstream=(self.index(attack["dataset"]),),
+        )
+
+    @property
+    def attack_decoding(self) -> dict:
+        """How the images that are attacked become pixels: as extraction decodes them."""
+        block = self.config["activations"]
+        return {
+            "image_size": self.architecture.image_size,
+            "preprocess": block["preprocess"],
+            "exif": block["exif"],
+        }
+
     def data_root(self, dataset: str) -> str:
         """The folder that a manifest's paths are relative to."""
+        augment = self.config["datasets"][dataset]["augment"]
+        if augment is not None:
+            return self.data_root(augment["dataset"])
+        attacked = self.attacked(dataset)
+        if attacked is not None:
+            return f"{attacked.folder}/pairs"
         drawn = self.drawn(dataset)
         if drawn is None:
             return self.config["datasets"][dataset]["root"]
@@ -116,13 +150,17 @@ class Plan:
     def index(self, dataset: str) -> Artefact:
         """The manifest of a data set; manifest.csv and classes.csv lie beside its COMPLETE.json."""
         block = self.config["datasets"][dataset]
-        drawn = self.drawn(dataset)
+        made = self.drawn(dataset) or self.attacked(dataset)
+        if block["augment"] is not None:
+            made = self.index(block["augment"]["dataset"])
         keys = ("kind", "root", "on_bad_image", "max_pixels", "fingerprint", "options")
         return Artefact(
             path=f"{self.results}/datasets/{dataset}-{{digest}}/{COMPLETE}",
             stage="index",
-            spec={"version": INDEX_VERSION, "name": dataset} | {key: block[key] for key in keys},
-            upstream=(drawn,) if drawn else (),
+            spec={"version": INDEX_VERSION, "name": dataset}
+            | {key: block[key] for key in keys}
+            | _unless_default(block, "augment", None),
+            upstream=(made,) if made else (),
             source=f"dataset:{dataset}",
         )
 

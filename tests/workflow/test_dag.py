@@ -40,6 +40,15 @@ def workdir(tmp_path):
         "results/fig4.png",
         "results/fig8.svg",
         "results/frontier.svg",
+        "results/table1.csv",
+        "results/table2.html",
+        "results/typographic_two_way.md",
+        "results/table8.html",
+        "results/fig1.png",
+        "results/fig2.svg",
+        "results/fig3.png",
+        "results/fig10.png",
+        "results/top_images.csv",
         "results/steerability_layers.csv",
         "results/steering_traces.csv",
         "results/steerability_baselines_rarefaction.csv",
@@ -66,11 +75,13 @@ def test_paper_experiment_plans_its_whole_dag_without_data_or_weights(workdir):
     text = done.stdout + done.stderr
     counts = dict(re.findall(r"^(\w+)\s+(\d+)$", text, flags=re.MULTILINE))
     trained = [name for name in counts if name.startswith("train_")]
-    # 6 layers of Table 3, 11 of Table 4, 12 of Figs 4 and 8, the sweep, and the frontier's recipes
-    assert len(trained) == 6 + 11 + 12 + 1 + 7
+    # 6 layers of Table 3, 12 of Table 4 and of Figs 4 and 8, the sweep, the frontier's recipes,
+    # 12 of the SAEs of each task's own images
+    assert len(trained) == 6 + 12 + 12 + 1 + 7 + 2 * 12
     assert {"extract_imagenet_train_block0", "extract_imagenet_val_block0", "table3", "table4",
             "fig4", "fig8", "measure_sweep", "frontier", "embed_vocabulary",
-            "steerability", "steering_traces"} <= counts.keys()  # fmt: skip
+            "steerability", "steering_traces", "table2", "learn_prefix_on_ablated",
+            "attack_imagenet100_attacked"} <= counts.keys()  # fmt: skip
     # latents, neurons in two ways and three baselines, twelve layers each
     assert len([name for name in counts if name.startswith("measure_steering_")]) == 6 * 12
     # replaced, not merged: nothing of the demo is left

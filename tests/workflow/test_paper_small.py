@@ -22,6 +22,7 @@ def small(tmp_path_factory) -> Project:
     shutil.copy(ROOT / "Snakefile", path)
     shutil.copy(ROOT / "tests/paper_small.yaml", path / "config.yaml")
     write_photographs(path / "images")
+    write_birds(path / "birds")
     return Project(path)
 
 
@@ -37,6 +38,21 @@ def write_photographs(root: Path) -> None:
                 coarse = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
                 image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
                 image.save(folder / f"{name}_{i:03d}.jpg")
+
+
+def write_birds(root: Path) -> None:
+    """48 JPEGs in the layout of Waterbirds: four of each group in every split."""
+    rng = np.random.default_rng(1)
+    root.mkdir()
+    lines = ["img_id,img_filename,y,split,place,place_filename"]
+    for i in range(48):
+        y, place, split = i % 2, i // 2 % 2, i // 4 % 3
+        colour = np.array([60 + 100 * y, 80, 60 + 120 * place])
+        pixels = rng.integers(0, 60, (224, 224, 3)) + colour
+        name = f"bird_{i:03d}.jpg"
+        Image.fromarray(pixels.astype(np.uint8)).save(root / name)
+        lines.append(f"{i + 1},{name},{y},{split},{place},/x/{place}.jpg")
+    (root / "metadata.csv").write_text("\n".join(lines) + "\n")
 
 
 def test_every_rule_runs_and_a_second_run_has_nothing_to_do(small: Project):
@@ -58,4 +74,21 @@ def test_every_rule_runs_and_a_second_run_has_nothing_to_do(small: Project):
     assert set(steered.kind) == kinds and set(steered.layer) == {0, 11}
     latents = steered[(steered.kind == "latent") & (steered.quantity == "mean_steerability")]
     assert (latents.n_sampled_from == 1536).all() and latents.value.between(0, 2).all()
+    table7 = pd.read_csv(results / "table7.csv")
+    assert {"SAE latents", "neurons"} <= set(table7["part"]) and (table7["n_images"] == 16).all()
+    assert "task_topk_64" in set(table7["column"])
+    datasets = pd.read_csv(results / "datasets.csv", index_col="dataset")
+    assert datasets.loc["birds_augmented", "n_train"] == 16 * 6  # as they are and in five ways
+    [sae] = (results / "saes/birds_topk/L11").iterdir()
+    assert pd.read_csv(sae / "curve.csv")["tokens"].iloc[-1] == 16 * 6 * 50 * 2  # two epochs
+    for figure in ("fig1", "fig2", "fig3", "fig10"):
+        assert (results / f"{figure}.png").stat().st_size > 1000
+    shown = pd.read_csv(results / "top_images.csv")
+    assert (shown["place"] < 4).all() and set(shown["dataset"]) <= {"birds", "attacked"}
+    variants = pd.read_csv(results / "suppression_variants.csv")
+    assert set(variants["case"]) == {"headline", "mean", "guessed", "grid", "several_layers"}
+    table2 = pd.read_csv(results / "table2.csv")
+    assert set(table2[table2.dataset == "attacked"].subset) == {"all", "attacked", "not_attacked"}
+    assert set(table2.text) == {"none", "prefix", "prefix_on_ablated"}
+    assert table2.accuracy.notna().all() and (table2[table2.dataset == "images"].n_words == 0).all()
     assert re.search(r"paper", (results / "table3.md").read_text())

@@ -76,12 +76,13 @@ def needs(*artefacts):
     """
     ARTEFACTS.extend(artefacts)
     paths = list(dict.fromkeys(up.path for made in artefacts for up in made.upstream))
-    if not all(os.path.exists(made.path) for made in artefacts):
-        return paths
+    # Also where another output of the job is missing: where another path is asked for, Snakemake
+    # would leave a stale one standing.
     reasons = {made.path: why_stale(made, FINGERPRINTS) for made in artefacts}
     reasons = {path: reason for path, reason in reasons.items() if reason}
     if not reasons:
-        return [ancient(path) for path in paths]
+        whole = all(os.path.exists(made.path) for made in artefacts)
+        return [ancient(path) for path in paths] if whole else paths
     if workflow.is_main_process:
         for path, reason in reasons.items():
             logger.info(f"out of date: {path} ({reason})")
