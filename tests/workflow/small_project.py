@@ -17,7 +17,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("cat", "key", "sun")
-WORDS = "a an the of photo image picture"
+WORDS = "a an the of photo image picture landbird waterbird"
 
 
 class Project:
