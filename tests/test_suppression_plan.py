@@ -64,8 +64,8 @@ def test_mistakes_are_sentences(mistake):
         validate_config(edited(edits), SCHEMA)
 
 
-def planned(edits: dict | None = None, **config_edits):
-    config = validate_config(edited(edits or {}) | config_edits, SCHEMA)
+def planned(edits: dict | None = None, config: dict | None = None):
+    config = validate_config(copy.deepcopy(config) if config else edited(edits or {}), SCHEMA)
     plan = Plan(config, workflow=ROOT / "workflow", src=ROOT / "src")
     suppression = SuppressionPlan(plan)
     beyond = SuppressionTables(suppression)
@@ -97,6 +97,7 @@ EDITS = {
     "sets.celeba.sweep.names": ([["woman", "man"]], {"suppression_prompts"}),
     "variants.cases.mean": (None, {"variants"}),
     "controls.seeds": (7, EVERY),
+    "last_layer_tokens": ("all", EVERY | {"contrast celeba", "contrast waterbirds"}),
 }  # fmt: skip
 
 
@@ -110,6 +111,17 @@ def test_edits_change_exactly_what_depends_on_them(edit):
     before, after = planned(), planned({edit: value})
     changed = {name for name in before if before[name] != after[name]}
     assert changed == expected
+
+
+def test_files_that_hold_the_name_of_a_recipe_follow_it():
+    renamed = copy.deepcopy(DEMO)
+    renamed["saes"]["other"] = copy.deepcopy(renamed["saes"]["vanilla_resid"])
+    block = renamed["analyses"]["suppression"]
+    for place in block["sets"].values():
+        place["recipes"]["vanilla"] = "other"
+    before, after = (planned(config=config) for config in (DEMO, renamed))
+    unchanged = {name for name in before if before[name] == after[name]}
+    assert unchanged == TEXT | {name for name in before if name.startswith("text")}
 
 
 def test_layers_are_those_of_the_recipes_and_variants_keep_to_theirs():

@@ -141,6 +141,14 @@ def test_an_edit_changes_exactly_what_depends_on_it(edit):
     assert {name for name in before if before[name] != after[name]} == expected
 
 
+def test_files_that_hold_the_name_of_a_recipe_follow_it():
+    other = {"saes.other": edited({})["saes"]["topk_text"]}
+    renamed = other | {f"{ANALYSIS}.recipes": ["other", "topk_resid"]}
+    before, after = planned(other), planned(renamed)
+    shared = {name for name in before if name in after and before[name] == after[name]}
+    assert shared == {"copy", "heads", "prefix", "sweep topk_resid", "sweep neurons"}
+
+
 def test_what_is_left_out_is_not_planned():
     assert "heads" not in planned({f"{ANALYSIS}.heads": None})
     one = {"split": "test", "protocols": ["all_classes"]}

@@ -53,6 +53,12 @@ def _label_mistakes(config: dict, where: str, label: str, unknown, variants) -> 
             f"{where}: {recipe!r} reconstructs {config['saes'][recipe]['hook']}, and suppression "
             f"edits resid_post. Name a recipe of that hook."
         )
+    tokens = config["saes"][recipe].get("tokens", "all")
+    if tokens != "all":
+        yield (
+            f"{where}: {recipe!r} is trained on {tokens} tokens, and "
+            "suppression takes units out at every token. Name a recipe with `tokens: all`."
+        )
     known = variants(config, recipe)
     if known and (variant or "base") not in known:
         names = ", ".join(f"{recipe}/{name}" for name in known)

@@ -103,7 +103,11 @@ class SuppressionPlan:
                 *last,
                 *(sae.artefact for sae in saes.values()),
             ],
-            spec=self.contrast_spec(name, attribute_from),
+            spec={
+                **self.contrast_spec(name, attribute_from),
+                "tokens_read": self.tokens_read(layer),
+                "saes": [*saes],  # the file holds their labels
+            },
         )
 
     def contrast_spec(self, name: str, attribute_from: str) -> dict:
@@ -125,7 +129,10 @@ class SuppressionPlan:
                     self.contrast(name, layer, case),
                     *(sae.artefact for sae in self.saes(name, layer, case).values()),
                 ],
-                spec=self.evaluation_spec(name, layer, case),
+                spec={
+                    **self.evaluation_spec(name, layer, case),
+                    "saes": [*self.saes(name, layer, case)],  # the rows hold their labels
+                },
             )
         return self._evaluated[name, layer, case]
 

@@ -111,6 +111,7 @@ class SuppressionTables:
             upstream=[*evaluated, *joined],
             spec={
                 "variants": {k: self.variants[k] for k in ("column", "layers", "several_layers")},
+                "cases": self.cases,
                 "max_drop": self.of.block["max_drop"],
                 **self._spec(self.sets, "template", "names", "recipes"),
             },
@@ -125,7 +126,12 @@ class SuppressionTables:
             for case in self.cases[1:]
             for layer in self.of.layers(name, case)
         ]
-        return self.plan.measured("suppression_cases.csv", "gather_suppression", upstream=evaluated)
+        return self.plan.measured(
+            "suppression_cases.csv",
+            "gather_suppression",
+            upstream=evaluated,
+            spec={"cases": self.cases[1:]},
+        )
 
     @property
     def variant_arguments(self) -> dict:

@@ -60,7 +60,8 @@ class TypographicPlan:
                 *(self.store(self.pairs, split) for split in ("train", "val")),
                 *(sae.artefact for sae in self.saes(kind)),
             ],
-            spec=self.sweep_spec,
+            # the files hold the labels of the SAEs
+            spec=self.sweep_spec | {"saes": [sae.label for sae in self.saes(kind)]},
         )
 
     @cached_property
@@ -72,7 +73,7 @@ class TypographicPlan:
                 "choose_typographic",
                 # directions of the latents decide which ones join by their cosine
                 upstream=[self.swept(kind) for kind in self.kinds],
-                spec={"max_clean_cost": self.block["max_clean_cost"]},
+                spec={"max_clean_cost": self.block["max_clean_cost"], "saes": [*self.all_saes]},
             )
             for table in CHOICE_TABLES
         }
@@ -158,7 +159,7 @@ class TypographicPlan:
                 *others,
                 *([self.heads] if self.heads else []),
             ],
-            spec=self.evaluated_spec(name),
+            spec=self.evaluated_spec(name) | {"saes": [*self.all_saes]},
         )
 
     @cached_property

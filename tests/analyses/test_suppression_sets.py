@@ -219,6 +219,14 @@ def test_random_sets_of_mass_match_it_within_their_tolerance(seed, n):
         assert len(set(units)) == len(units)
 
 
+def test_random_masses_lie_on_both_sides_of_their_target():
+    rng = np.random.default_rng(0)
+    mass = rng.exponential(size=200) + 1e-3
+    target = mass[:30].sum()
+    sums = [mass[random_set_of_mass(np.arange(200), mass, target, rng)].sum() for _ in range(100)]
+    assert abs(np.mean(sums) / target - 1) < 0.01
+
+
 def test_a_mass_that_cannot_be_matched_gives_none():
     mass = np.array([10.0, 10.0, 0.1])
     assert random_set_of_mass(np.arange(3), mass, 5.0, np.random.default_rng(0)) is None

@@ -20,7 +20,13 @@ def test_scores_equal_a_loop(n, seed, unattacked):
         word[rng.random(n) < 0.5] = -1
     called = {name: rng.integers(0, 4, n) for name in ("none", "a", "b", "ab")}
     rows = score_defences(
-        called, label, word, baseline="none", interactions={"ab": ("a", "b")}, n_resamples=50
+        called,
+        label,
+        word,
+        baseline="none",
+        interactions={"ab": ("a", "b")},
+        rivals=["a"],
+        n_resamples=50,
     )
     right = {name: np.mean([p == y for p, y in zip(x, label, strict=True)])
              for name, x in called.items()}  # fmt: skip
@@ -29,6 +35,9 @@ def test_scores_equal_a_loop(n, seed, unattacked):
         assert row["n_images"] == n and row["n_words"] == (word >= 0).sum()
         assert row["accuracy"] == pytest.approx(right[row["defence"]])
         assert row["gain"] == pytest.approx(right[row["defence"]] - right["none"])
+        over = right[row["defence"]] - right["a"]
+        expected = float("nan") if row["defence"] == "a" else over
+        assert row["gain_over_a"] == pytest.approx(expected, nan_ok=True)
         fooled = [p == w for p, w in zip(x, word, strict=True) if w >= 0]
         if fooled:
             assert row["text_confusion"] == pytest.approx(np.mean(fooled))

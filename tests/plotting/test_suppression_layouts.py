@@ -54,13 +54,20 @@ def test_table_1_of_the_paper_is_the_best_of_its_tables_5_and_7():
 
 def condition_rows():
     row = {"part": "SAE latents", "column": "vanilla", "layer": 7, "direction": "a"}
-    row |= {"tau_low": 0.05, "n_units": 12, "val_worst": 0.8, "n_images": 720, "n_worst": 180}
+    row |= {
+        "tau_low": 0.04,
+        "tau_high": 0.05,
+        "n_units": 12,
+        "val_worst": 0.8,
+        "n_images": 720,
+        "n_worst": 180,
+    }
     row |= {"base_overall": 0.9278, "base_worst": 0.7778, "n_seeds": 0, "overall": 0.931}
     row |= {"overall_low": 0.92, "overall_high": 0.94, "worst": 0.8, "worst_low": 0.75}
     row |= {"worst_high": 0.85, "worst_change": 0.0222, "worst_change_low": 0.0}
     row |= {"worst_change_high": 0.05, "lost": 1, "gained": 5, "p": 0.00001, "largest_drop": 0.01}
     random = row | {"part": "random latents, as many", "n_seeds": 5, "p": float("nan")}
-    empty = row | {"layer": 8, "n_units": 0, "direction": "none", "tau_low": 0.7, "p": 1.0}
+    empty = row | {"layer": 8, "n_units": 0, "direction": "none", "tau_high": 0.7, "p": 1.0}
     return pd.DataFrame([row, empty, random])
 
 
@@ -104,6 +111,8 @@ def test_table_1_marks_the_picked_layer():
             },
             "birds_sae": [None, "vanilla, A, tau 0.1, 4 latents"],
             "birds_p": [float("nan"), 0.2],
+            "birds_worst_change": [float("nan"), 0.1],
+            "birds_largest_drop": [float("nan"), 0.02],
             "birds_picked": [False, True],
         }
     )

@@ -16,7 +16,10 @@ job = Job(snakemake)
 arguments = job.arguments
 model, root = load_model(job), Path(arguments["data_root"])
 manifest = read_manifest(Path(arguments["pairs_index"]), "val")
-pairs = pair_rows(manifest).head(arguments["heads"]["max_images"])
+pairs = pair_rows(manifest)
+# By lot: manifests are sorted, and their first rows are of a few classes.
+n = min(len(pairs), arguments["heads"]["max_images"])
+pairs = pairs.sample(n, random_state=arguments["seed"]).sort_index()
 boxes = pd.read_csv(root / "attacks.csv").set_index("path").loc[pairs["path"]]
 boxes = boxes[["left", "top", "right", "bottom"]].to_numpy().tolist()
 

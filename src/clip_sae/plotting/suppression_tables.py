@@ -25,6 +25,7 @@ _SCORES = (Column("overall", "Overall", **_PERCENT), Column("worst", "Worst", **
 _FULL = (
     Column("full_overall", "Overall, all test images", **_PERCENT),
     Column("full_worst", "Worst, all test images", **_PERCENT),
+    Column("full_worst_change", "change there", **_PERCENT),
 )
 SOURCE = "Paper: Joseph et al. 2025, arXiv 2504.08729, Table {number}."
 RULES = {
@@ -50,14 +51,15 @@ def condition_layout(
         f"{int(first['n_images']):,} test images, {int(first['n_worst'])} in the worst group; "
         f"nothing taken out: overall {100 * first['base_overall']:.2f}, worst group "
         f"{100 * first['base_worst']:.2f}. The paper's: CLIP-ViT-B/32. "
-        + _HOW.format(n_seeds=int(table["n_seeds"].max()))
+        + _HOW.format(n_seeds=_seeds(table))
         + " McNemar's exact test on the baseline's worst test group."
+        + _full_sentence(first)
     )
     return Layout(
         keys=(Column("part", "taken out"), Column("column", "SAE"), Column("layer", "Layer", 0)),
         columns=(
             Column("direction", "side"),
-            Column("tau_low", "tau", 4),
+            Column("tau_high", "tau", 4),
             Column("n_units", "units", 0),
             Column("val_worst", "Worst on validation", **_PERCENT),
             *_SCORES,
@@ -66,6 +68,22 @@ def condition_layout(
         ),
         caption=caption,
         source=_source(name),
+    )
+
+
+def _seeds(table: pd.DataFrame) -> str:
+    """How many draws the random sets had: not each order of units reaches an equal mass."""
+    drawn = table.loc[table["n_seeds"] > 0, "n_seeds"]
+    low, high = (int(drawn.min()), int(drawn.max())) if len(drawn) else (0, 0)
+    return f"{high}" if low == high else f"{low} to {high}"
+
+
+def _full_sentence(row: pd.Series) -> str:
+    if "full_base_worst" not in row or pd.isna(row["full_base_worst"]):
+        return ""
+    return (
+        f" All {int(row['full_n_images']):,} test images, nothing taken out: overall "
+        f"{100 * row['full_base_overall']:.2f}, worst group {100 * row['full_base_worst']:.2f}."
     )
 
 
@@ -85,15 +103,20 @@ def table1_layout(sets: Sequence[str], *, model: str) -> Layout:
                 Column(f"{name}_{kind}_{score}", f"{name}, {words}: {score}", **_PERCENT)
                 for score in ("overall", "worst")
             ]
-        columns += [Column(f"{name}_sae", f"{name}: chosen"), Column(f"{name}_p", f"{name}: p", 4)]
+        columns += [
+            Column(f"{name}_worst_change", f"{name}, SAE: worst, change", **_PERCENT),
+            Column(f"{name}_p", f"{name}: p", 4),
+            Column(f"{name}_largest_drop", f"{name}: largest drop of another group", **_PERCENT),
+            Column(f"{name}_sae", f"{name}: chosen"),
+        ]
     caption = (
         "Table 1. Sets taken out under the strict condition. Per layer the SAE that is best on "
         "validation (the paper picked on test); * is the layer that is best on validation. "
         "Neurons: by the same thresholds, as the paper's, and chosen among sets of as large a "
         f"share of all neurons as the SAE's sets are of its latents. Ours: {model}; the paper's: "
         "CLIP-ViT-B/32. Accuracies in percent [95 % bootstrap interval, images resampled within "
-        "each group]; p: McNemar's exact test on the baseline's worst test group, SAE against "
-        "nothing taken out."
+        "each group]; change of the worst group, whichever it is; p: McNemar's exact test on the "
+        "baseline's worst test group alone, SAE against nothing taken out."
     )
     return Layout((Column("layer", "Layer"),), tuple(columns), caption, SOURCE.format(number=1))
 
@@ -178,8 +201,8 @@ def printable(table: pd.DataFrame) -> pd.DataFrame:
     for name in [c for c in table if c == "p" or c.endswith("_p")]:
         small = table[name] < 0.0001
         table = table.assign(**{name: table[name].astype(object).mask(small, "<0.0001")})
-    if "tau_low" in table:
-        table = table.assign(tau_low=table["tau_low"].where(table["n_units"] > 0))
+    if "tau_high" in table:
+        table = table.assign(tau_high=table["tau_high"].where(table["n_units"] > 0))
     return table
 
 

@@ -30,11 +30,14 @@ _COLUMNS = (
     Column("n_units", "Units off", 0),
     Column("accuracy", "Accuracy"),
     Column("gain", "Gain"),
+    Column("gain_over_sae", "over the SAE"),
+    Column("gain_over_dp", "over DP"),
     Column("text_confusion", "Text confusion"),
     Column("interaction", "Beyond the sum"),
 )
 _READING = (
-    "Gain: accuracy minus that without defence, on the same images. Text confusion: share called "
+    "Gain: accuracy minus that without defence (over the SAE, over DP: minus theirs), on the same "
+    "images. Text confusion: share called "
     "what is written on them. Beyond the sum: gain of both minus the gains of each. Random "
     "latents: mean of several sets. Intervals are 95 % bootstrap over n images, paired. {setting}"
 )

@@ -25,19 +25,25 @@ def random_set_of_mass(
 ) -> np.ndarray | None:
     """Return units of `pool`, ascending, whose masses add up to `target` within `tolerance` of it.
 
-    Units are taken in a random order, passing over those that would exceed the target. Where an
-    order cannot fill it, another is tried; None where none of them can.
+    Units are taken in a random order while they bring the sum nearer to the target, passing over
+    those that would exceed it by more than the tolerance, so that sums lie on both sides of it.
+    Where an order cannot fill it, another is tried; None where none of them can, or for no mass.
 
     Args:
         pool: unit indices.
         mass: [unit], as of `Contrast.mass`.
     """
+    if target <= 0:
+        return None
     for _ in range(TRIES):
         taken, total = [], 0.0
         for unit in rng.permutation(pool):
-            if total + mass[unit] <= (1 + tolerance) * target:
+            nearer = abs(total + mass[unit] - target) < abs(total - target)
+            if nearer and total + mass[unit] <= (1 + tolerance) * target:
                 taken.append(unit)
                 total += mass[unit]
-            if total >= (1 - tolerance) * target:
-                return np.sort(np.asarray(taken, dtype=np.int64))
+            elif total >= (1 - tolerance) * target:  # the first that does not bring it nearer
+                break
+        if abs(total - target) <= tolerance * target:
+            return np.sort(np.asarray(taken, dtype=np.int64))
     return None

@@ -12,6 +12,7 @@ import pandas as pd
 from clip_sae.analyses.suppression.groups import SCORES
 
 NEURONS = "neurons"
+ENDS = ("", "_low", "_high")
 # What is taken out, as the tables say it, in their order.
 PARTS = {
     "latent": "SAE latents",
@@ -34,7 +35,7 @@ def condition_table(
         columns: {column of the table: SAE}, in the table's order. Neurons belong to no column.
 
     Adds the columns part (words of PARTS), column ("neurons" for them) and, where the test images
-    are a balanced choice, full_overall, full_worst and full_n_images: of all test images.
+    are a balanced choice, full_overall, full_worst, … and full_n_images: of all test images.
     """
     names = {sae: column for column, sae in columns.items()} | {NEURONS: NEURONS}
     rows = summary[summary["condition"] == condition]
@@ -52,7 +53,9 @@ def condition_table(
 def _with_full(rows: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
     if full.empty:
         return rows
-    keys, found = ["layer", "units", "kind"], ["overall", "worst", "n_images"]
+    keys = ["layer", "units", "kind"]
+    scores = ["overall", "worst", "base_overall", "base_worst", "worst_change"]
+    found = [name + end for name in scores for end in ENDS if name + end in full] + ["n_images"]
     full = full[[*keys, *found]].rename(columns={name: f"full_{name}" for name in found})
     return rows.merge(full, on=keys, how="left", validate="one_to_one")
 
@@ -83,7 +86,8 @@ def table1(
     Columns: layer (text), and for each data set <set>_neuron_<score>, <set>_sae_<score> and
     <set>_matched_<score> (overall and worst, with _low and _high; matched: neurons, chosen among
     sets of as large a share as the SAE's), <set>_sae (which one, its direction and threshold),
-    <set>_p, <set>_picked (True for the layer that is best on validation).
+    <set>_p, <set>_worst_change, <set>_largest_drop, <set>_picked (True for the layer that is best
+    on validation).
     """
     layers = sorted({layer for summary in summaries.values() for layer in summary["layer"]})
     table = [{"layer": "Baseline"}, *({"layer": str(layer)} for layer in layers)]
@@ -103,6 +107,8 @@ def table1(
             for _, other in matched[matched["units"] == sae["units"]].iterrows():
                 row |= _cells(f"{name}_matched", other)
             row |= {f"{name}_sae": _described(sae, columns[name]), f"{name}_p": sae["p"]}
+            row |= {f"{name}_worst_change{e}": sae[f"worst_change{e}"] for e in ENDS}
+            row |= {f"{name}_largest_drop": sae["largest_drop"]}
         for row in table:
             row[f"{name}_picked"] = row["layer"] == str(best)
     return pd.DataFrame(table)
@@ -131,7 +137,7 @@ def _cells(prefix: str, row: pd.Series) -> dict[str, float]:
         f"{prefix}_{score}{end}": row[f"{score}{end}"]
         for score in SCORES
         if score in ("overall", "worst")
-        for end in ("", "_low", "_high")
+        for end in ENDS
     }
 
 
@@ -140,4 +146,4 @@ def _described(row: pd.Series, columns: Mapping[str, str]) -> str:
     if row["n_units"] == 0:
         return f"{column}, none"
     side = {"a": "A", "not_a": "not A", "both": "both"}[row["direction"]]
-    return f"{column}, {side}, tau {row['tau_low']:.2g}, {row['n_units']:.0f} latents"
+    return f"{column}, {side}, tau {row['tau_high']:.2g}, {row['n_units']:.0f} latents"

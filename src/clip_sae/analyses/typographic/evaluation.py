@@ -19,6 +19,8 @@ from clip_sae.analyses.typographic.scores import SUBSETS, score_defences, subset
 
 PROTOCOLS = ("all_classes", "two_way")
 NONE = "none"
+# (text, image) of what every other defence is compared with: the prefix alone and the SAE alone
+RIVALS = (("prefix", NONE), (NONE, "latents"))
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def defence_rows(
                 word[mask],
                 baseline=defences[0].name,
                 interactions=interactions,
+                rivals=[name for (text, image), name in named.items() if (text, image) in RIVALS],
                 n_resamples=n_resamples,
                 seed=seed,
             )

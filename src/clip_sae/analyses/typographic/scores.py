@@ -30,6 +30,7 @@ def score_defences(
     *,
     baseline: str,
     interactions: Mapping[str, tuple[str, str]] | None = None,
+    rivals: Sequence[str] = (),
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> list[dict]:
@@ -42,9 +43,11 @@ def score_defences(
         label, word: true class, and class of the written word (`NO_WORD` without one), [image].
         interactions: {both: (one, other)}: gain of `both` beyond the sum of the gains of `one` and
             `other`.
+        rivals: defences that each other one is compared with: gain_over_<rival>.
 
     Rows: defence, n_images, n_words; accuracy, text_confusion (NaN without words), gain,
-    gain_confusion and interaction (NaN where not asked), the last five with _low and _high, 95 %.
+    gain_confusion, interaction and gain_over_<rival> (NaN where not asked, and of the rival
+    itself), all with _low and _high, 95 %.
     """
     names = list(predictions)
     label, word = np.asarray(label), np.asarray(word)
@@ -59,9 +62,9 @@ def score_defences(
     has_word = (word >= 0).astype(float)[:, None]
     columns = np.concatenate([right, fooled.astype(float), has_word], axis=1)
     n = len(names)
-    estimates = _metrics(columns.mean(0)[None], names, n, baseline, interactions or {})
-    draws = bootstrap_means(columns, n_resamples, seed)
-    resampled = _metrics(draws, names, n, baseline, interactions or {})
+    asked = names, n, baseline, interactions or {}, rivals
+    estimates = _metrics(columns.mean(0)[None], *asked)
+    resampled = _metrics(bootstrap_means(columns, n_resamples, seed), *asked)
     rows = []
     for name in names:
         row = {"defence": name, "n_images": len(label), "n_words": int(has_word.sum())}
@@ -79,6 +82,7 @@ def _metrics(
     n: int,
     baseline: str,
     interactions: Mapping[str, tuple[str, str]],
+    rivals: Sequence[str],
 ) -> dict[str, dict[str, np.ndarray]]:
     """Every metric [resample] of each defence, from means [resample, column]."""
     right, fooled, share = means[:, :n], means[:, n : 2 * n], means[:, 2 * n]
@@ -98,6 +102,9 @@ def _metrics(
         if name in interactions:
             one, other = interactions[name]
             metrics["interaction"] = gain[:, at[name]] - gain[:, at[one]] - gain[:, at[other]]
+        for rival in rivals:
+            over = gain[:, at[name]] - gain[:, at[rival]]
+            metrics[f"gain_over_{rival}"] = np.full(len(means), np.nan) if name == rival else over
         found[name] = metrics
     return found
 
