@@ -115,3 +115,18 @@ def test_orphans_are_what_no_config_needs(tmp_path):
         orphan.remove()
     assert find_orphans(results, needed) == []
     assert (results / "saes/recipe/L00/kept-1/COMPLETE.json").exists()
+
+
+def test_a_measured_folder_is_kept_or_removed_as_a_whole(tmp_path):
+    results = tmp_path / "results"
+    for name in ("kept-1", "gone-2"):
+        folder = results / "measurements/steering" / name
+        folder.mkdir(parents=True)
+        (folder / "COMPLETE.json").write_text("{}")
+        (folder / "units.csv").write_text("what later jobs read")
+    needed = [str(results / "measurements/steering/kept-1/COMPLETE.json")]
+    [orphan] = find_orphans(results, needed)
+    assert orphan.path.name == "gone-2"
+    orphan.remove()
+    assert (results / "measurements/steering/kept-1/units.csv").exists()
+    assert find_orphans(results, needed) == []

@@ -12,8 +12,16 @@ from pathlib import Path
 from clip_sae.artefacts import COMPLETE
 
 # Where digests name folders, and how deep below it: results/saes/<recipe>/<layer>/<variant-digest>.
-FOLDERS = {"world": 1, "datasets": 1, "fingerprints": 1, "activations": 3, "saes": 3}
-FILES = ("measurements",)  # where digests name files
+FOLDERS = {
+    "world": 1,
+    "datasets": 1,
+    "fingerprints": 1,
+    "activations": 3,
+    "saes": 3,
+    "adaptation": 2,
+    "defence_prefix": 1,
+}
+MIXED = ("measurements", "vocabulary")  # where digests name files, or folders with a COMPLETE.json
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ def find_orphans(results: Path, needed: Iterable[str]) -> list[Orphan]:
     keep_folders = {path.parent for path in needed if path.name == COMPLETE}
     keep_files = needed | {path.with_name(path.name + ".spec.json") for path in needed}
     found = [path for path in _digest_folders(results) if path not in keep_folders]
-    found += [path for path in _digest_files(results) if path not in keep_files]
+    found += [path for path in _digest_files(results) if path not in keep_files | keep_folders]
     return sorted((Orphan(path, size_of(path)) for path in found), key=lambda o: -o.size)
 
 
@@ -59,5 +67,9 @@ def _digest_folders(results: Path) -> Iterator[Path]:
 
 
 def _digest_files(results: Path) -> Iterator[Path]:
-    for name in FILES:
-        yield from (p for p in (results / name).rglob("*") if p.is_file())
+    """Files named by a digest, and folders that are finished as a whole."""
+    for name in MIXED:
+        folders = {mark.parent for mark in (results / name).rglob(COMPLETE)}
+        yield from folders
+        files = (p for p in (results / name).rglob("*") if p.is_file())
+        yield from (p for p in files if folders.isdisjoint(p.parents))
