@@ -179,6 +179,7 @@ MISTAKES = [
     ({**MATRYOSHKA, "prefixes": [-1, 1]}, r"ascending shares of d_sae that end with 1"),
     ({**MATRYOSHKA, "form": "prisma_compat"}, r"paper's code, which has no matryoshka SAE"),
     ({**TOPK, "ghost_grads": True}, r"revives dead latents by AuxK, not by ghost_grads"),
+    ({**TOPK, "form": "patchsae"}, r"which has no topk SAE.*write architecture: vanilla"),
     ({**TOPK, "form": "prisma_compat", "aux_k": 8}, r"the paper's code has no AuxK"),
     ({**TOPK, "epochs": [1, 2]}, r"epochs is a list, but all SAEs of a recipe are trained in one"),
     ({**TOPK, "init_tokens": [1, 2]}, r"init_tokens is a list\. Lists are possible for archit"),

@@ -77,7 +77,7 @@ _COUNT = ValueRule(_integer(1), "a whole number >= 1")
 
 RULES = {
     "architecture": _choice("vanilla", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"),
-    "form": _choice("standard", "prisma_compat"),
+    "form": _choice("standard", "prisma_compat", "patchsae"),
     "expansion_factor": _COUNT,
     "k": ValueRule(_integer(1), "a whole number >= 1", optional=True),
     "l1_coefficient": ValueRule(_number(0, open_low=False), "a number >= 0", optional=True),

@@ -77,7 +77,7 @@ ARCHITECTURES = {
     "vanilla": ArchitectureRules(
         needs=("l1_coefficient",),
         may=("decoder_norm", "sparsity_warmup_steps", "ghost_grads"),
-        forms=("standard", "prisma_compat"),
+        forms=("standard", "prisma_compat", "patchsae"),
     ),
     "topk": ArchitectureRules(
         needs=("k",),
@@ -94,10 +94,12 @@ ARCHITECTURES = {
     "matryoshka": ArchitectureRules(needs=("k",), may=("prefixes", "aux_k"), aux_k=True),
 }
 
-# `standard` values are the field's; `prisma_compat` values are the defaults of the paper's code.
+# `standard` values are the field's; `prisma_compat` values are the defaults of the steering paper's
+# code, `patchsae` those of PatchSAE's: it calls a latent dead that was silent for 64 batches.
 FORM_DEFAULTS = {
     "standard": {"lr": 4e-4, "ghost_grads": False, "dead_window_tokens": 10_000_000},
     "prisma_compat": {"lr": 1e-3, "ghost_grads": True, "dead_window_tokens": 5_000 * 4_096},
+    "patchsae": {"lr": 4e-4, "ghost_grads": True, "dead_window_tokens": 64 * 128 * 197},
 }
 
 
@@ -306,7 +308,7 @@ def _complete(name: str, block: dict) -> dict:
     if form not in rules.forms:
         raise RecipeError(
             f"recipe {name!r}: form {form} is the paper's code, which has no {architecture} SAE. "
-            f"Remove form, or write architecture: vanilla or topk."
+            f"Remove form, or write architecture: {_architectures_of(form)}."
         )
     _check_revival(name, block, form)
     defaults = dict(FORM_DEFAULTS[form])
@@ -315,6 +317,10 @@ def _complete(name: str, block: dict) -> dict:
     if rules.aux_k and form == "standard":
         defaults["aux_k"] = "auto"
     return {**defaults, **block}
+
+
+def _architectures_of(form: str) -> str:
+    return " or ".join(name for name, rules in ARCHITECTURES.items() if form in rules.forms)
 
 
 def _check_revival(name: str, block: dict, form: str) -> None:

@@ -23,6 +23,7 @@ RECIPES = {
     "vanilla": VANILLA,
     "vanilla_ghost": {**VANILLA, "ghost_grads": True},
     "vanilla_prisma": {**VANILLA, "form": "prisma_compat"},
+    "vanilla_patchsae": {**VANILLA, "form": "patchsae"},
     "vanilla_without_l1": {**VANILLA, "l1_coefficient": 0.0},
     "topk": TOPK,
     "topk_few_dead": {**TOPK, "aux_k": 9},
@@ -147,7 +148,8 @@ def autograd_losses(recipe: SaeRecipe, w: dict, x, dead):
         error, loss = z - z_hat, (z - z_hat).square().sum(1).mean()
     else:
         error = x - (z_hat * std + mean)
-        loss = (error.square() / (x - x.mean(0)).norm(dim=1, keepdim=True)).mean()
+        divisor = x if recipe.form == "patchsae" else x - x.mean(0)
+        loss = (error.square() / divisor.norm(dim=1, keepdim=True)).mean()
     if recipe.architecture == "matryoshka":
         nested = [latents[:, :m] @ w["W_dec"][:m] + w["b_dec"] for m in (4, 9, 18)]
         loss = sum((z - part).square().sum(1).mean() for part in nested) / 3

@@ -98,6 +98,14 @@ def test_targets_are_shared_and_ignore_a_token_at_the_batch_mean():
     assert float(prisma.total_variance) == pytest.approx(4)
 
 
+def test_patchsae_divides_by_the_norm_of_the_token_itself():
+    x = torch.tensor([[3.0, 4], [0.0, 0], [0.0, 2]])
+    target = BatchTargets(x).get("none", "patchsae")
+    assert target.weight.squeeze(1).tolist() == pytest.approx([1 / 5 / 6, 0, 1 / 2 / 6])
+    assert torch.equal(target.target, x)
+    assert float(target.total_variance) == pytest.approx(float((x - x.mean(0)).square().sum()))
+
+
 def test_adam_equals_its_twin():
     """Kingma & Ba 2015, Algorithm 1, written out for three steps of one array."""
     weights = initial_weights(4, 8, torch.zeros(4, dtype=torch.float64), seed=0)

@@ -20,6 +20,7 @@ from clip_sae.datasets.listing import DatasetError, Listing, some, wanted_splits
 from clip_sae.datasets.manifest import DatasetIndex, arrange, fingerprint_of
 from clip_sae.datasets.pairs import load_attacked_pairs
 from clip_sae.datasets.scan import FileFacts, scan_files
+from clip_sae.datasets.split_lists import load_fgvc_aircraft, load_split_file
 from clip_sae.datasets.typographic import (
     load_materzynska,
     load_paint,
@@ -43,6 +44,8 @@ KINDS = {
     "imagenet_kaggle": Kind(load_imagenet_kaggle, frozenset({"names"})),
     "imagenet100": Kind(load_imagenet100, frozenset({"names", "wnids"})),
     "image_folder": Kind(load_image_folder, frozenset({"split"})),
+    "split_file": Kind(load_split_file, frozenset({"file", "images"})),
+    "fgvc_aircraft": Kind(load_fgvc_aircraft),
     "typographic": Kind(load_typographic, frozenset({"split"})),
     "rta100": Kind(load_rta100, frozenset({"split"})),
     "paint": Kind(load_paint, frozenset({"split"})),

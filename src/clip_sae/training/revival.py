@@ -159,5 +159,5 @@ def make_revival(recipe: SaeRecipe, d_model: int, workspace: Workspace) -> Reviv
     if recipe.aux_latents(d_model):
         return AuxK(recipe.aux_latents(d_model), recipe.aux_k_coefficient, workspace)
     if recipe.ghost_grads:
-        return GhostGrads(recipe.form == "prisma_compat", workspace)
+        return GhostGrads(recipe.form != "standard", workspace)
     return NoRevival()

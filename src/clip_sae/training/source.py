@@ -57,9 +57,9 @@ class StartingPoints:
     def b_dec(self, recipe: SaeRecipe) -> torch.Tensor:
         """Return b_dec [d_model] from the first `init_tokens` tokens of the first epoch.
 
-        In the normed space, where b_dec is used; prisma_compat takes raw tokens, as its code does.
+        In the normed space, where b_dec is used; the papers' codes take raw tokens.
         """
-        norm = "none" if recipe.form == "prisma_compat" else recipe.input_norm
+        norm = recipe.input_norm if recipe.form == "standard" else "none"
         key = (recipe.b_dec_init, norm, recipe.init_tokens)
         if key not in self._known:
             if recipe.init_tokens not in self._tokens:

@@ -76,9 +76,19 @@ def standard_target(batch: NormedBatch) -> Target:
 
 def prisma_target(batch: NormedBatch) -> Target:
     """Mean over tokens and dimensions of (x̂ − x)² / ‖x − batch mean‖₂, as in the paper's code."""
-    centred = batch.x - batch.x.mean(dim=0)
-    distance = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
-    # A token equal to the batch mean would divide by zero there; here it counts for nothing.
+    return _over_norm_target(batch, batch.x - batch.x.mean(dim=0))
+
+
+def patchsae_target(batch: NormedBatch) -> Target:
+    """Mean over tokens and dimensions of (x̂ − x)² / ‖x‖₂, as in PatchSAE's code."""
+    return _over_norm_target(batch, batch.x)
+
+
+def _over_norm_target(batch: NormedBatch, divisor: torch.Tensor) -> Target:
+    """Mean over tokens and dimensions of (x̂ − x)² over the norm of `divisor` [token, d_model]."""
+    distance = torch.linalg.vector_norm(divisor, dim=1, keepdim=True)
+    centred = torch.linalg.vector_norm(batch.x - batch.x.mean(dim=0), dim=1, keepdim=True)
+    # A token of length zero there would divide by zero; here it counts for nothing.
     inverse = torch.where(distance > 0, 1 / distance, torch.zeros_like(distance))
     return Target(
         z=batch.z,
@@ -86,7 +96,7 @@ def prisma_target(batch: NormedBatch) -> Target:
         scale=batch.std,
         weight=inverse / batch.x.numel(),
         raw_scale=torch.ones_like(batch.std),
-        total_variance=distance.square().sum(),
+        total_variance=centred.square().sum(),
         n_tokens=len(batch.x),
     )
 
@@ -94,6 +104,7 @@ def prisma_target(batch: NormedBatch) -> Target:
 FORMS: dict[str, Callable[[NormedBatch], Target]] = {
     "standard": standard_target,
     "prisma_compat": prisma_target,
+    "patchsae": patchsae_target,
 }
 
 
