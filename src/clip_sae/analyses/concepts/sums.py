@@ -1,0 +1,248 @@
+"""Image-level, class-level and data-set-level activation of every unit, from one pass of a store.
+
+PatchSAE §3.2. A unit's value on an image is its mean over the tokens; a class counts the tokens on
+which it is clearly active; the data set has the share of images on which it is active and its mean
+over those. The pass is the one that finds the strongest images, so a store is encoded once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clip_sae.analyses.concepts.class_counts import THRESHOLD, ClassCounter, ClassCounts
+from clip_sae.analyses.suppression.ablation import Units
+from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.top_images import TopImages, measure_top_images
+
+
+class Watcher(Protocol):
+    """Takes in values [image, token, unit] of images with the manifest rows `row` [image]."""
+
+    def add(self, values: Tensor, row: np.ndarray) -> None: ...
+
+
+class Watched:
+    """Units that show what is read of them to watchers, for a pass that reads all of `rows` once.
+
+    `rows` are the manifest rows of the images in the order in which they are read.
+    """
+
+    def __init__(self, units: Units, rows: np.ndarray, *watchers: Watcher) -> None:
+        self.units, self.rows, self.watchers = units, rows, watchers
+        self.n_units, self.row_norm, self.signed = units.n_units, units.row_norm, units.signed
+        self._read = 0
+
+    def read(self, x: Tensor) -> Tensor:
+        values = self.units.read(x)
+        row = self.rows[self._read : self._read + len(x)]
+        if len(row) < len(x):
+            raise ValueError(
+                f"images beyond the {len(self.rows)} that were announced are being read; a "
+                f"Watched serves one pass. Make a new one for the next."
+            )
+        self._read += len(x)
+        for watcher in self.watchers:
+            watcher.add(values, row)
+        return values
+
+    def on(self, x: Tensor):
+        return self.units.on(x)
+
+
+@dataclass(frozen=True)
+class UnitSums:
+    """Sums over images of the value of every unit, its mean over the image's tokens.
+
+    Attributes:
+        n_images: [class] images of each class.
+        n_active: [unit] images whose value is above 0.
+        total: [class, unit] float64 sum of values.
+        square: [unit] float64 sum of squared values.
+    """
+
+    n_images: np.ndarray
+    n_active: np.ndarray
+    total: np.ndarray
+    square: np.ndarray
+
+    @property
+    def sparsity(self) -> np.ndarray:
+        """[unit] share of the images on which it is active, 0…1."""
+        return self.n_active / self.n_images.sum()
+
+    @property
+    def mean_activation(self) -> np.ndarray:
+        """[unit] mean over the images on which it is active; NaN for none."""
+        active = np.where(self.n_active > 0, self.n_active, np.nan)
+        return self.total.sum(0) / active
+
+    def class_gap(self) -> np.ndarray:
+        """Return [class, unit]: mean of the class minus mean of the others, in standard deviations.
+
+        The deviation is the unit's over all images. 0 for a unit that never changes, and where
+        either side has no images.
+        """
+        n, count = self.n_images.sum(), self.n_images[:, None]
+        whole = self.total.sum(0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            gap = self.total / count - (whole - self.total) / (n - count)
+            deviation = np.sqrt(np.maximum(self.square / n - np.square(whole / n), 0))
+            return np.nan_to_num(gap / deviation, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+class ImageSums:
+    """A watcher that adds up image-level values.
+
+    Args:
+        label: class index of every row of the manifest.
+        threshold: tokens above it are counted per class; None counts none.
+    """
+
+    def __init__(
+        self,
+        label: np.ndarray,
+        n_classes: int,
+        n_units: int,
+        *,
+        threshold: float | None = THRESHOLD,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.label = label
+        self._counter = None
+        if threshold is not None:
+            self._counter = ClassCounter(n_classes, n_units, threshold=threshold, device=device)
+        self._n_images = np.zeros(n_classes, dtype=np.int64)
+        self._n_active = torch.zeros(n_units, dtype=torch.int64, device=device)
+        self._total = torch.zeros(n_classes, n_units, dtype=torch.float64, device=device)
+        self._square = torch.zeros(n_units, dtype=torch.float64, device=device)
+
+    def add(self, values: Tensor, row: np.ndarray) -> None:
+        label = self.label[row]
+        value = values.mean(1).double()  # [image unit]
+        self._n_images += np.bincount(label, minlength=len(self._n_images))
+        self._n_active += (value > 0).sum(0)
+        self._total.index_add_(0, torch.as_tensor(label, device=value.device), value)
+        self._square += value.square().sum(0)
+        if self._counter is not None:
+            self._counter.add(values, label)
+
+    @property
+    def sums(self) -> UnitSums:
+        arrays = (found.cpu().numpy() for found in (self._n_active, self._total, self._square))
+        return UnitSums(self._n_images, *arrays)
+
+    @property
+    def class_counts(self) -> ClassCounts:
+        """Class-level activation; refused where no threshold was given."""
+        if self._counter is None:
+            raise ValueError("no class counts were kept; give ImageSums a threshold.")
+        return self._counter.result()
+
+
+class StrongestUnits:
+    """A watcher that keeps, of every image, the `k` latents of the highest value above 0.
+
+    `allowed` [unit] leaves latents out, e.g. those that are active everywhere.
+    """
+
+    def __init__(self, k: int, allowed: np.ndarray) -> None:
+        self.k = min(k, len(allowed))
+        self._banned = torch.from_numpy(~np.asarray(allowed))
+        self._unit: list[np.ndarray] = []
+        self._value: list[np.ndarray] = []
+
+    def add(self, values: Tensor, row: np.ndarray) -> None:
+        value = values.mean(1).masked_fill(self._banned.to(values.device), -torch.inf)
+        found = value.topk(self.k, dim=1)
+        unit = found.indices.masked_fill(found.values <= 0, -1)
+        self._unit.append(unit.cpu().numpy().astype(np.int32))
+        self._value.append(found.values.cpu().numpy())
+
+    @property
+    def unit(self) -> np.ndarray:
+        """[image, place], strongest first, −1 for none; images in the order of the pass."""
+        return np.concatenate(self._unit)
+
+    @property
+    def value(self) -> np.ndarray:
+        """[image, place] the values of `unit`."""
+        return np.concatenate(self._value)
+
+
+@dataclass(frozen=True)
+class ConceptSums:
+    """What one pass finds of one kind of unit.
+
+    Attributes:
+        top: the strongest images of each unit.
+        class_counts: class-level activation; strongest: of each image, its `k` strongest latents.
+            Both are None for neurons.
+    """
+
+    sums: UnitSums
+    top: TopImages
+    class_counts: ClassCounts | None
+    strongest: StrongestUnits | None
+
+
+def measure_concepts(
+    images: StoreImages,
+    units: Mapping[str, Units],
+    label: np.ndarray,
+    n_classes: int,
+    k: int,
+    *,
+    threshold: float = THRESHOLD,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> dict[str, ConceptSums]:
+    """Return {name: sums, `k` strongest images of units, and units of images} from one pass.
+
+    Args:
+        units: e.g. one `Latents` and `Neurons`. Of signed units no class counts are kept.
+        label: class index of every row of the manifest.
+        threshold: of the class counts.
+    """
+    watchers = {
+        name: ImageSums(
+            label,
+            n_classes,
+            kind.n_units,
+            threshold=None if kind.signed else threshold,
+            device=device,
+        )
+        for name, kind in units.items()
+    }
+    strongest = {
+        name: StrongestUnits(k, np.ones(kind.n_units, dtype=bool))
+        for name, kind in units.items()
+        if not kind.signed
+    }
+    watched = {
+        name: Watched(
+            kind, images.rows, watchers[name], *([strongest[name]] if name in strongest else [])
+        )
+        for name, kind in units.items()
+    }
+    top = measure_top_images(
+        images,
+        watched,
+        k,
+        device=device,
+        rankings=["mean"],
+        signed=[name for name, kind in units.items() if kind.signed],
+        progress=progress,
+    )
+    return {
+        name: ConceptSums(
+            watcher.sums,
+            top[name]["mean"],
+            None if units[name].signed else watcher.class_counts,
+            strongest.get(name),
+        )
+        for name, watcher in watchers.items()
+    }
