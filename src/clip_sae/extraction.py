@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from clip_sae.batching import SmallerBatches
-from clip_sae.clip import ClipModel, Key
+from clip_sae.clip import Key
 from clip_sae.extraction_job import ExtractJob
 from clip_sae.extraction_stages import (
     HostTokens,
@@ -30,6 +31,15 @@ from clip_sae.store import StoreLayout, StoreWriter
 from clip_sae.versions import EXTRACT_VERSION
 
 __all__ = ["EXTRACT_VERSION", "ExtractJob", "ExtractReport", "extract"]
+
+
+class Tower(Protocol):
+    """What is extracted from: a `ClipModel`, or an adapted one."""
+
+    @property
+    def device(self) -> torch.device: ...
+    def normalise(self, images: Tensor) -> Tensor: ...
+    def run_to_pairs(self, pixels: Tensor, wanted: Sequence[Key]) -> dict[Key, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class ExtractReport:
 
 
 def extract(
-    model: ClipModel,
+    model: Tower,
     job: ExtractJob,
     *,
     batch_size: int = 64,
@@ -151,7 +161,7 @@ def _plan(
     return steps
 
 
-def _forward(model: ClipModel, images: Tensor, keys: Sequence[Key]) -> dict[Key, Tensor]:
+def _forward(model: Tower, images: Tensor, keys: Sequence[Key]) -> dict[Key, Tensor]:
     return model.run_to_pairs(model.normalise(images), keys)
 
 

@@ -29,6 +29,7 @@ class ExtractJob:
     stores, specs: folder and spec of each (hook, layer).
     seed: of the one permutation of the images; max_images: its first so many, None for all.
     dtype, chunk_mb, min_shards, compression: of the stores, see `StoreLayout.choose`.
+    n_prompts: learned tokens behind the patches, of an adapted model; 0 for a frozen one.
     preprocess, exif, max_pixels: see `decode_image`.
     fingerprints: of the inputs' content (manifest, weights); a store begun with others is refused
         or rebuilt. attributes: provenance, recorded and never compared.
@@ -45,6 +46,7 @@ class ExtractJob:
     chunk_mb: float = 5.0
     min_shards: int = 8
     compression: str = "none"
+    n_prompts: int = 0
     preprocess: str = "clip"
     exif: str = "apply"
     max_pixels: int = MAX_PIXELS
@@ -74,6 +76,7 @@ class ExtractJob:
             self.dtype,
             chunk_mb=self.chunk_mb,
             min_shards=self.min_shards,
+            n_prompts=self.n_prompts,
             compression=self.compression,
         )
 

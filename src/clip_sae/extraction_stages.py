@@ -194,7 +194,10 @@ class WriterThread:
                 for key, host in item.items():
                     with self._clock.time("wait_forward"):
                         tokens = host.numpy()  # [image token d_model]
+                    # learned prompts come last, and are an array of their own
+                    n = tokens.shape[1] - self._writers[key].layout.n_prompts
+                    prompt = tokens[:, n:] if n < tokens.shape[1] else None
                     with self._clock.time("write"):
-                        opened[key].put(cls=tokens[:, 0], patch=tokens[:, 1:])
+                        opened[key].put(cls=tokens[:, 0], patch=tokens[:, 1:n], prompt=prompt)
             with self._clock.time("write"):
                 stack.close()  # commits, with its fsync

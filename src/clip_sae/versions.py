@@ -10,4 +10,5 @@ ATTACK_VERSION = 1  # attacked copies of data sets (clip_sae.attack, clip_sae.at
 INDEX_VERSION = 1  # manifests (clip_sae.datasets)
 EXTRACT_VERSION = 1  # activation stores (clip_sae.extraction, clip_sae.clip, clip_sae.store)
 TRAIN_VERSION = 2  # sparse autoencoders (clip_sae.training, clip_sae.sae)
+ADAPT_VERSION = 1  # learned prompts (clip_sae.adaptation)
 PRETRAIN_VERSION = 2  # the demo CLIP's weights (clip_sae.demo.pretrain)

@@ -11,23 +11,26 @@ import pytest
 from PIL import Image
 
 from clip_sae.demo.celeba import ATTRIBUTES
+from clip_sae.demo.scenes import draw_scene
 from clip_sae.demo.sets import (
     N_PAIRS,
     attack_pair,
     write_celeba,
     write_general,
+    write_negative,
     write_typographic,
     write_vocabulary,
     write_waterbirds,
 )
 from clip_sae.demo.words import UNMATCHED, VOCABULARY
-from clip_sae.demo.world import IMAGE_SIZE, OBJECTS
+from clip_sae.demo.world import IMAGE_SIZE, OBJECTS, scene_rng
 from clip_sae.demo.writing import staged_folder
 
 ATTACK_NAME = re.compile(r"^label=(.+)_text=(.+)\.(jpg|jpeg|png)$")
 COUNTS = {"n_train": 100, "n_val": 48, "n_test": 60}
 WRITERS = {
     "general": write_general,
+    "negative": write_negative,
     "typographic": write_typographic,
     "waterbirds": write_waterbirds,
     "celeba": write_celeba,
@@ -75,6 +78,7 @@ def test_nothing_but_the_sets_is_left(world):
     assert sorted(path.name for path in world.iterdir()) == [
         "celeba",
         "general",
+        "negative",
         "typographic",
         "vocabulary.txt",
         "waterbirds",
@@ -122,6 +126,21 @@ def test_general_test_images_have_masks(world):
         mask = np.asarray(Image.open(folder / "masks" / "test" / relative))
         assert mask.shape == (IMAGE_SIZE, IMAGE_SIZE)
         assert set(np.unique(mask)) == {0, 255}
+
+
+def test_negative_is_other_scenes_of_the_same_classes_in_negative_colours(world):
+    folder = world / "negative"
+    for relative in ("train/sun/sun_00001.png", "test/clock/clock_00002.png"):
+        split, name, file = relative.split("/")
+        index = OBJECTS.index(name) + len(OBJECTS) * (int(file[-9:-4]) - 1)
+        scene = draw_scene(scene_rng(0, "negative", split, index), name)
+        np.testing.assert_array_equal(np.asarray(Image.open(folder / relative)), 255 - scene.image)
+        mask = folder / "masks" / relative
+        if split == "test":
+            np.testing.assert_array_equal(np.asarray(Image.open(mask)) > 0, scene.mask)
+        assert mask.exists() == (split == "test")
+        other = np.asarray(Image.open(world / "general" / relative))
+        assert not np.array_equal(other, scene.image)
 
 
 def test_general_lists_what_it_shows(world):

@@ -8,6 +8,7 @@ from clip_sae.demo import sets
 
 WRITERS = {
     "general": sets.write_general,
+    "negative": sets.write_negative,
     "typographic": sets.write_typographic,
     "waterbirds": sets.write_waterbirds,
     "celeba": sets.write_celeba,

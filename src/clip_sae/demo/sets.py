@@ -6,6 +6,7 @@ images per split. The Waterbirds-like and CelebA-like sets are in modules of the
     <root>/general/{train,val,test}/<class>/<class>_00001.png    ImageNet's folders
     <root>/general/masks/test/<class>/<class>_00001.png          255 on the object, 0 elsewhere
     <root>/general/scenes.csv                                    colour and background per image
+    <root>/negative/                                             as general, in negative colours
     <root>/typographic/<split>/label=<class>_text=<word>.png     RTA-100's flat folder
     <root>/typographic/attacks.csv                               word, font, size, colour, box
     <root>/waterbirds/   <root>/celeba/   <root>/vocabulary.txt
@@ -34,6 +35,7 @@ __all__ = [
     "N_PAIRS",
     "write_celeba",
     "write_general",
+    "write_negative",
     "write_typographic",
     "write_vocabulary",
     "write_waterbirds",
@@ -49,6 +51,7 @@ class _Job:
     seed: int
     split: str
     index: int
+    world: str = "general"
 
 
 def write_general(
@@ -63,22 +66,50 @@ def write_general(
 ) -> None:
     """The stand-in for ImageNet: `<root>/general`, classes in turn, so equally many of each."""
     counts = check_counts("general", n_train, n_val, n_test)
-    with staged_folder(Path(root) / "general") as folder:
+    _write_classes(root, "general", seed, counts, workers, progress)
+
+
+def write_negative(
+    root: Path,
+    *,
+    seed: int,
+    n_train: int,
+    n_val: int,
+    n_test: int,
+    workers: int = 1,
+    progress: bool = True,
+) -> None:
+    """The stand-in for the sets that CLIP is adapted to: `<root>/negative`, as a film's negative.
+
+    The objects are those of `general`, other scenes of them, each byte b shown as 255 − b: shapes
+    are kept, while light and dark, colours and backgrounds are what the demo CLIP has never seen.
+    """
+    counts = check_counts("negative", n_train, n_val, n_test)
+    _write_classes(root, "negative", seed, counts, workers, progress)
+
+
+def _write_classes(
+    root: Path, world: str, seed: int, counts: dict[str, int], workers: int, progress: bool
+) -> None:
+    with staged_folder(Path(root) / world) as folder:
         for split, n in counts.items():
             for name in OBJECTS[:n]:
                 (folder / split / name).mkdir(parents=True)
                 if split == MASKED_SPLIT:
                     (folder / "masks" / split / name).mkdir(parents=True)
-        jobs = [_Job(folder, seed, split, i) for split, n in counts.items() for i in range(n)]
-        rows = draw_all(_general_image, jobs, workers=workers, progress=progress, name="general")
+        jobs = [
+            _Job(folder, seed, split, i, world) for split, n in counts.items() for i in range(n)
+        ]
+        rows = draw_all(_class_image, jobs, workers=workers, progress=progress, name=world)
         write_csv(folder / "scenes.csv", rows)
 
 
-def _general_image(job: _Job) -> dict[str, object]:
+def _class_image(job: _Job) -> dict[str, object]:
     name = OBJECTS[job.index % len(OBJECTS)]
-    scene = draw_scene(scene_rng(job.seed, "general", job.split, job.index), name)
+    scene = draw_scene(scene_rng(job.seed, job.world, job.split, job.index), name)
     relative = f"{job.split}/{name}/{name}_{job.index // len(OBJECTS) + 1:05d}.png"
-    save_image(job.folder / relative, scene.image)
+    image = 255 - scene.image if job.world == "negative" else scene.image
+    save_image(job.folder / relative, image)
     if job.split == MASKED_SPLIT:
         save_image(job.folder / "masks" / relative, scene.mask.astype(np.uint8) * 255)
     return {
