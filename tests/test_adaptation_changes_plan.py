@@ -1,0 +1,92 @@
+"""Changes through adaptation in a config: mistakes are sentences, edits change what they must."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clip_sae.adaptation_changes_plan import AdaptationChangesPlan
+from clip_sae.adaptation_plan import AdaptationPlan
+from clip_sae.config import ConfigError, validate_config
+from clip_sae.plan import Plan
+
+ROOT = Path(__file__).resolve().parents[1]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
+DEMO["model"]["model"] = f"local-dir:{ROOT / 'workflow/resources/demo_clip'}"
+
+
+def edited(changes: dict | None = None, **adaptation) -> dict:
+    config = copy.deepcopy(DEMO)
+    block = config["analyses"]["adaptation"]
+    block |= adaptation
+    block["changes"] |= changes or {}
+    return config
+
+
+def plan_of(changes: dict | None = None, **adaptation) -> AdaptationChangesPlan:
+    config = validate_config(edited(changes, **adaptation), SCHEMA)
+    plan = Plan(config, workflow=ROOT / "workflow", src=ROOT / "src")
+    return AdaptationChangesPlan(AdaptationPlan(plan))
+
+
+MISTAKES = {
+    "unknown recipe": ({"recipe": "vanila"}, r"changes\.recipe: 'vanila' is not under `saes`"),
+    "another hook": ({"recipe": "vanilla_mlp"}, r"'vanilla_mlp' reconstructs mlp_out"),
+    "no such layer": ({"recipe": "topk_resid", "layer": 0}, r"layer 0 is not among the layers"),
+    "no last but one": ({"recipe": "frontier_topk"}, r"layer 4 is not among .*last but one"),
+    "the last layer": ({"layer": 5}, r"changes\.layer: after the last layer, 5, .* CLS alone"),
+    "CLS alone": (
+        {"recipe": "topk_text", "layer": 5},
+        r"changes\.recipe: 'topk_text' was trained on",
+    ),
+    "misspelt key": ({"strongst": 3}, r"unknown key `strongst`; did you mean `strongest`"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_sentences(mistake):
+    edits, sentence = MISTAKES[mistake]
+    with pytest.raises(ConfigError, match=sentence):
+        validate_config(edited(edits), SCHEMA)
+
+
+def digests(planned: AdaptationChangesPlan) -> dict[str, str]:
+    found = {"/".join(pair): planned.measured(*pair) for pair in planned.pairs}
+    found |= planned.tables | {"figure": planned.figure, "rendered": planned.rendered}
+    return {name: artefact.digest for name, artefact in found.items()}
+
+
+def changed(planned: AdaptationChangesPlan) -> set[str]:
+    before, after = digests(plan_of()), digests(planned)
+    return {name for name in before if before[name] != after.get(name)}
+
+
+ALL = set(digests(plan_of()))
+
+
+@pytest.mark.parametrize(
+    "edit", [{"threshold": 0.1}, {"strongest": 5}, {"random_seeds": 5}, {"layer": 3}], ids=str
+)
+def test_edits_of_the_question_change_all_answers(edit):
+    assert changed(plan_of(edit)) == ALL
+
+
+def test_another_rate_of_one_method_leaves_the_others():
+    methods = copy.deepcopy(DEMO["analyses"]["adaptation"]["methods"])
+    methods["coop"]["lr"] = 0.01
+    found = changed(plan_of(methods=methods))
+    [dataset] = DEMO["analyses"]["adaptation"]["datasets"]
+    assert found == ALL - {f"{dataset}/vpt", f"{dataset}/maple"}
+
+
+def test_a_shot_more_changes_all():
+    assert changed(plan_of(shots=8)) == ALL
+
+
+def test_every_method_is_asked_and_the_frozen_model_is_not_one():
+    planned = plan_of()
+    [dataset] = DEMO["analyses"]["adaptation"]["datasets"]
+    assert planned.pairs == [(dataset, method) for method in ("coop", "vpt", "maple")]
+    assert planned.frozen(dataset)["kind"] == "none" and planned.layer == 4

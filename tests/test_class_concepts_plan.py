@@ -1,0 +1,71 @@
+"""Concepts and classes in a config: mistakes are sentences, edits change what depends on them."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clip_sae.class_concepts_plan import ClassConceptsPlan
+from clip_sae.config import ConfigError, validate_config
+from clip_sae.plan import Plan
+
+ROOT = Path(__file__).resolve().parents[1]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
+DEMO["model"]["model"] = f"local-dir:{ROOT / 'workflow/resources/demo_clip'}"
+
+
+def edited(edits: dict) -> dict:
+    config = copy.deepcopy(DEMO)
+    config["analyses"]["class_concepts"] |= edits
+    return config
+
+
+def plan_of(edits: dict) -> ClassConceptsPlan:
+    config = validate_config(edited(edits), SCHEMA)
+    return ClassConceptsPlan(Plan(config, workflow=ROOT / "workflow", src=ROOT / "src"))
+
+
+MISTAKES = {
+    "unknown set": ({"dataset": "generals"}, r"dataset: 'generals' is not under `datasets`"),
+    "unknown recipe": ({"recipe": "vanila"}, r"recipe: 'vanila' is not under `saes`"),
+    "another hook": ({"recipe": "vanilla_mlp"}, r"'vanilla_mlp' reconstructs mlp_out"),
+    "no such layer": ({"recipe": "topk_resid", "layer": 0}, r"layer 0 is not among the layers"),
+    "no last but one": ({"recipe": "frontier_topk"}, r"layer 4 is not among .*last but one"),
+    "the last layer": ({"layer": 5}, r"concepts\.layer: after the last layer, 5, .* CLS alone"),
+    "CLS alone": ({"recipe": "topk_text", "layer": 5}, r"recipe: 'topk_text' was trained on CLS"),
+    "ranked images": ({"split": "train"}, r"split: latents are ranked on split 'train'"),
+    "k below one": ({"sizes": [0]}, r"sizes"),
+    "misspelt key": ({"size": [1]}, r"unknown key `size`; did you mean `sizes`"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_sentences(mistake):
+    edits, sentence = MISTAKES[mistake]
+    with pytest.raises(ConfigError, match=sentence):
+        validate_config(edited(edits), SCHEMA)
+
+
+EVERY = {"counts", "table", "figure", "rendered"}
+EDITS = {
+    "threshold": (0.1, EVERY),
+    "sizes": ([1, "all"], EVERY - {"counts"}),
+    "random_seeds": (7, EVERY - {"counts"}),
+    "split": ("val", EVERY - {"counts"}),
+    "layer": (3, EVERY),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_edits_change_exactly_what_depends_on_them(edit):
+    value, expected = EDITS[edit]
+    before, after = (plan_of(edits) for edits in ({}, {edit: value}))
+    changed = {n for n in EVERY if getattr(before, n).digest != getattr(after, n).digest}
+    assert changed == expected
+
+
+def test_the_layer_is_the_last_but_one_unless_named():
+    assert plan_of({}).layer == 4 and plan_of({"layer": 2}).layer == 2
+    assert plan_of({}).sae.label == "vanilla_resid"
