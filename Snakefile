@@ -23,8 +23,13 @@ include: "workflow/rules/steering_figures.smk"
 include: "workflow/rules/suppression.smk"
 include: "workflow/rules/suppression_tables.smk"
 include: "workflow/rules/typographic.smk"
+include: "workflow/rules/adaptation.smk"
+include: "workflow/rules/adaptation_changes.smk"
 include: "workflow/rules/top_images.smk"
 include: "workflow/rules/examples.smk"
+include: "workflow/rules/concepts.smk"
+include: "workflow/rules/quality.smk"
+include: "workflow/rules/class_concepts.smk"
 # last: which stores are wanted is known when all others have asked for theirs
 include: "workflow/rules/activations.smk"
 
@@ -40,6 +45,13 @@ rule all:
 rule extended:
     input:
         TARGETS["extended"],
+        TARGETS["adaptation"],
+
+
+# Prompts learned on the frozen CLIP: what they gain, and what they change.
+rule adaptation:
+    input:
+        TARGETS["adaptation"],
 
 
 # What this config needs, for `python -m clip_sae gc`: every file and folder that a rule makes.

@@ -147,7 +147,10 @@ def test_defaults_are_filled_in_at_every_depth():
     assert "fingerprint" not in PAPER["datasets"]["imagenet"]  # the input is left as it was
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "workflow/experiments/paper.yaml"])
+@pytest.mark.parametrize(
+    "name",
+    ["config.yaml", "workflow/experiments/paper.yaml", "workflow/experiments/patchsae.yaml"],
+)
 def test_shipped_configs_are_valid(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     load_config(ROOT / name, SCHEMA)

@@ -21,7 +21,10 @@ LEVELS = {
     "extraction_stages": 2, "extraction_job": 2, "extraction": 2, "intervention": 2, "training": 2,
     "attack": 2, "attacked_pairs": 2, "cls_attention": 2, "defence_prefix": 2,
     "typographic_config": 0, "typographic_plan": 0, "augment_config": 0, "pictures_config": 0,
-    "pictures_plan": 0,
+    "pictures_plan": 0, "class_concepts_config": 0, "class_concepts_plan": 0,
+    "concepts_config": 0, "concepts_plan": 0, "quality_plan": 0,
+    "adaptation": 2, "adaptation_config": 0, "adaptation_plan": 0, "adaptation_changes_config": 0,
+    "adaptation_changes_plan": 0,
     "analyses": 3,
     "cli": 4, "__main__": 5,
 }  # fmt: skip
@@ -79,12 +82,13 @@ def test_source_never_imports_snakemake():
         *(f"clip_sae.{m}" for m in PARSE_TIME),
         *("clip_sae.plotting", "clip_sae.analyses.frontier"),
         *("clip_sae.suppression_tables_plan", "clip_sae.analyses.suppression.tables"),
+        *("clip_sae.adaptation_plan", "clip_sae.analyses.adaptation.base_to_novel"),
     ],
 )
 def test_no_torch_at_parse_time_or_in_plotting(package):
     code = f"import sys, {package}; assert not {{'torch', 'open_clip'}} & set(sys.modules)"
     if package == "clip_sae.plotting":
-        modules = ("l0", "tables", "frontier", "suppression_tables", *STEERING)
+        modules = ("l0", "tables", "frontier", "suppression_tables", "adaptation", *STEERING)
         names = ", ".join(f"clip_sae.plotting.{module}" for module in modules)
         code = code.replace("import sys", f"import sys, {names}")
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,8 +11,12 @@ from pathlib import Path
 import jsonschema
 import yaml
 
+from clip_sae.adaptation_changes_config import adaptation_changes_mistakes
+from clip_sae.adaptation_config import adaptation_mistakes
 from clip_sae.architecture import Architecture, ModelSource, architecture
 from clip_sae.augment_config import augment_mistakes
+from clip_sae.class_concepts_config import class_concepts_mistakes
+from clip_sae.concepts_config import concepts_mistakes
 from clip_sae.pictures_config import pictures_mistakes
 from clip_sae.recipes import SWEEP_KEYS, RecipeError, SaeRecipe
 from clip_sae.steering_config import steering_mistakes
@@ -243,6 +247,10 @@ def _reference_mistakes(config: dict, model: Architecture | None):
     yield from suppression_mistakes(config, unknown, _variants)
     yield from pictures_mistakes(config)
     yield from typographic_mistakes(config, model, unknown)
+    yield from adaptation_mistakes(config, model, unknown)
+    yield from adaptation_changes_mistakes(config, model, unknown)
+    yield from concepts_mistakes(config, model, unknown, _variants)
+    yield from class_concepts_mistakes(config, model, unknown)
     l0 = analyses["l0"]
     if l0["recipe"] in config["saes"]:
         layers = config["saes"][l0["recipe"]]["layers"]

@@ -49,6 +49,16 @@ def workdir(tmp_path):
         "results/fig3.png",
         "results/fig10.png",
         "results/top_images.csv",
+        "results/concepts.csv",
+        "results/concepts.svg",
+        "results/concept_masks.csv",
+        "results/concept_masks.png",
+        "results/quality.md",
+        "results/quality_seeds.csv",
+        "results/class_concepts.csv",
+        "results/class_concepts.svg",
+        "results/class_concepts.md",
+        "results/adaptation_changes.md",
         "results/steerability_layers.csv",
         "results/steering_traces.csv",
         "results/steerability_baselines_rarefaction.csv",
@@ -63,6 +73,14 @@ def test_every_paper_item_is_a_target(workdir, target):
     done = snakemake("--dry-run", target, cwd=workdir)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "extract_general_train_block0" in done.stdout + done.stderr
+
+
+def test_adaptation_needs_no_activations_of_other_sets(workdir):
+    done = snakemake("--dry-run", "results/adaptation.md", "results/adaptation.svg", cwd=workdir)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    trained = re.findall(r"^(train_adaptation_\w+)\s+1$", text, flags=re.MULTILINE)
+    assert len(set(trained)) == 9 and "extract_" not in text
 
 
 def test_paper_experiment_plans_its_whole_dag_without_data_or_weights(workdir):
@@ -87,6 +105,34 @@ def test_paper_experiment_plans_its_whole_dag_without_data_or_weights(workdir):
     # replaced, not merged: nothing of the demo is left
     assert not [name for name in counts if "general" in name or name.startswith("draw_")]
     assert "results-paper/table3.csv" in text
+
+
+def test_patchsae_experiment_plans_its_whole_dag_without_data_or_weights(workdir):
+    done = snakemake(
+        *("--dry-run", "--replace-workflow-config", "--configfile"),
+        *("workflow/experiments/patchsae.yaml", "--", "all", "adaptation"),
+        cwd=workdir,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = done.stdout + done.stderr
+    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", text, flags=re.MULTILINE))
+    config = yaml.safe_load((ROOT / "workflow/experiments/patchsae.yaml").read_text())
+    sets = config["analyses"]["adaptation"]["datasets"]
+    assert len(sets) == 11 and {f"index_{name}" for name in sets} <= counts.keys()
+    expected = {
+        f"{rule}_{name}_{method}{end}"
+        for name in sets
+        for method in ("coop", "vpt", "maple")
+        for rule, ends in (("train_adaptation", ("_1", "_2", "_3")), ("measure_changes", ("",)))
+        for end in ends
+    }
+    assert expected <= counts.keys()
+    assert {"train_patchsae_L10", "count_classes", "class_concepts", "adaptation_changes",
+            "plot_adaptation_changes", "table3"} <= counts.keys()  # fmt: skip
+    # the adaptation reads its images themselves: activations are ImageNet's alone
+    extracted = {name for name in counts if name.startswith("extract_")}
+    assert extracted == {"extract_imagenet_train_block0", "extract_imagenet_val_block0"}
+    assert "results-patchsae/adaptation_changes.csv" in text and "table4" not in counts
 
 
 def test_parsing_takes_under_two_seconds_and_no_torch():

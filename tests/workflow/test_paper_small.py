@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 from small_project import ROOT, Project
 
+from clip_sae.store import ActivationStore
+
 pytestmark = pytest.mark.slow
 
 
@@ -85,10 +87,25 @@ def test_every_rule_runs_and_a_second_run_has_nothing_to_do(small: Project):
         assert (results / f"{figure}.png").stat().st_size > 1000
     shown = pd.read_csv(results / "top_images.csv")
     assert (shown["place"] < 4).all() and set(shown["dataset"]) <= {"birds", "attacked"}
+    concepts = pd.read_csv(results / "concepts.csv")
+    assert concepts["kind"].value_counts().to_dict() == {"latent": 1536, "neuron": 768}
+    assert concepts["label_entropy_normalised"].dropna().between(0, 1).all()
+    quality = pd.read_csv(results / "quality_seeds.csv")
+    assert len(quality) == 9 + 2 and (quality["n_images"] == 16).all()
+    assert quality["monosemanticity_encoder"].between(-1, 1).all()
+    classes = pd.read_csv(results / "class_concepts.csv")
+    assert len(classes) == 4 * (4 + 2 + 2) * 5  # edits, k of each choice, classes and their mean
+    assert classes["accuracy"].between(0, 1).all()
     variants = pd.read_csv(results / "suppression_variants.csv")
     assert set(variants["case"]) == {"headline", "mean", "guessed", "grid", "several_layers"}
     table2 = pd.read_csv(results / "table2.csv")
     assert set(table2[table2.dataset == "attacked"].subset) == {"all", "attacked", "not_attacked"}
     assert set(table2.text) == {"none", "prefix", "prefix_on_ablated"}
     assert table2.accuracy.notna().all() and (table2[table2.dataset == "images"].n_words == 0).all()
+    runs = pd.read_csv(results / "adaptation_runs.csv")
+    assert list(runs["method"]) == ["none", "coop", "vpt", "maple", "tuned"]
+    assert (runs["n_images"] == 16).all() and runs["all"].between(0, 1).all()
+    prompts = results / "activations/vit-b-32-random-vpt-seed0/images-test"
+    [store] = prompts.glob("resid_post-L11-*")
+    assert ActivationStore(store).read(0, 16, tokens="prompt").shape == (16, 4, 768)
     assert re.search(r"paper", (results / "table3.md").read_text())

@@ -115,6 +115,8 @@ for name in dict.fromkeys(n for names in TABLES.values() for n in names):
 
 
 for table, names in TABLES.items():
+    if not names:
+        continue
     rows = [
         plan.reconstruction(name, layer)
         for name in names
