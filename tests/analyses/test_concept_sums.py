@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clip_sae.analyses.concepts.labels import (
@@ -74,23 +74,26 @@ def test_class_counts_are_those_of_plain_loops(store, sae, latents):
     np.testing.assert_array_equal(counts, slow)
 
 
-@settings(max_examples=25, deadline=None)
+# the fixtures are makers without a state, so examples share nothing
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(0, 1000), batch_images=st.integers(1, 12))
-def test_neither_shards_nor_batches_nor_memory_change_the_matrix(seed, batch_images):
+def test_neither_shards_nor_batches_nor_memory_change_the_matrix(
+    make_store, make_sae, seed, batch_images
+):
     """The same images in any order of the store, in any batches, in any chunks of memory."""
-    from conftest import MemoryStore, random_sae  # a fixture would be shared between examples
-
     from clip_sae.analyses import top_images
 
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(11, 10, 6)).astype(np.float32)
     order = rng.permutation(11)
-    sae = random_sae()
-    whole = measure(MemoryStore(x), sae, batch_images=11)["latents"]
+    sae = make_sae()
+    whole = measure(make_store(x), sae, batch_images=11)["latents"]
     at_once = top_images.BYTES_AT_ONCE
     try:
         top_images.BYTES_AT_ONCE = int(rng.integers(1, 4)) * 4 * 10 * 16
-        store = MemoryStore(x[order], source_index=order)
+        store = make_store(x[order], source_index=order)
         parts = measure(store, sae, batch_images=batch_images)["latents"]
     finally:
         top_images.BYTES_AT_ONCE = at_once
