@@ -185,7 +185,7 @@ import test_extraction as t
 from clip_sae.clip import ModelSource, load_clip
 model = load_clip(ModelSource({model!r}, "random:0"), device="cpu")
 decode = t.ExtractJob.decode
-t.ExtractJob.decode = lambda self, path: time.sleep(0.05) or decode(self, path)
+t.ExtractJob.decode = lambda self, *row: time.sleep(0.05) or decode(self, *row)
 t.run(model, t.make_job(model, {root!r}, t.make_manifest(), {stores!r}))
 """
 
