@@ -29,13 +29,12 @@ class AdaptationChangesPlan:
     @property
     def layer(self) -> int:
         """The SAE's layer; the last but one where the config names none."""
-        layer = self.block["layer"]
-        return self.plan.architecture.n_layers - 2 if layer is None else layer
+        return self.plan.layer_of(self.block)
 
     @cached_property
     def sae(self) -> PlannedSae:
         """The SAE that reads all models; of a recipe that sweeps, the first variant."""
-        return self.plan.saes(self.block["recipe"], self.layer)[0]
+        return self.plan.sae_of(self.block)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -47,7 +46,7 @@ class AdaptationChangesPlan:
         return {
             "template": self.adaptation.datasets[dataset]["template"],
             "split": self.adaptation.datasets[dataset]["test"],
-            "decoding": self.adaptation.decoding(dataset),
+            "decoding": self.plan.decoding(dataset),
             **{key: self.block[key] for key in ("threshold", "strongest", "random_seeds")},
             "seed": self.plan.config["seed"],
         }
@@ -69,12 +68,6 @@ class AdaptationChangesPlan:
             spec=self.measured_spec(dataset),
         )
 
-    @property
-    def summary_spec(self) -> dict:
-        """Values behind the intervals."""
-        resamples = self.plan.config["analyses"]["bootstrap_resamples"]
-        return {"resamples": resamples, "seed": self.plan.config["seed"]}
-
     @cached_property
     def tables(self) -> dict[str, Artefact]:
         """The tables of TABLES by name."""
@@ -84,7 +77,7 @@ class AdaptationChangesPlan:
                 "summarise_changes",
                 upstream=[self.measured(*pair) for pair in self.pairs],
                 # the tables hold the names of data sets and methods
-                spec=self.summary_spec | {"pairs": [list(pair) for pair in self.pairs]},
+                spec=self.plan.interval_spec | {"pairs": [list(pair) for pair in self.pairs]},
             )
             for name, path in TABLES.items()
         }

@@ -61,7 +61,7 @@ class AdaptationPlan:
             "split": self.datasets[dataset]["train"],
             "shots": self.block["shots"],
             "seed": seed,
-            "decoding": self.decoding(dataset),
+            "decoding": self.plan.decoding(dataset),
         }
 
     def trained(self, dataset: str, method: str, seed: int) -> Artefact:
@@ -133,7 +133,7 @@ class AdaptationPlan:
             stage="extract_adapted",
             spec={"version": EXTRACT_VERSION, "adapt_version": ADAPT_VERSION}
             | {"split": split, "hook": "resid_post", "layer": layer}
-            | {"decoding": self.decoding(dataset)}
+            | {"decoding": self.plan.decoding(dataset)}
             | {key: activations[key] for key in keys},
             upstream=(self.plan.model, self.plan.index(dataset), *model, *trained),
         )
@@ -144,16 +144,6 @@ class AdaptationPlan:
         return {layer: self.store(dataset, method, seed, layer) for layer in layers}
 
     # --- answers ----------------------------------------------------------------------------------
-
-    def decoding(self, dataset: str) -> dict:
-        """How images become pixels, as extraction decodes them."""
-        activations = self.plan.config["activations"]
-        return {
-            "image_size": self.plan.architecture.image_size,
-            "preprocess": activations["preprocess"],
-            "exif": activations["exif"],
-            "max_pixels": self.plan.config["datasets"][dataset]["max_pixels"],
-        }
 
     def adapted(self, dataset: str, method: str) -> dict:
         """What a job needs to load the models of a method: one per seed.
@@ -192,7 +182,7 @@ class AdaptationPlan:
             spec={
                 "template": self.datasets[dataset]["template"],
                 "split": self.datasets[dataset]["test"],
-                "decoding": self.decoding(dataset),
+                "decoding": self.plan.decoding(dataset),
             },
         )
 
@@ -211,8 +201,7 @@ class AdaptationPlan:
         """adaptation.csv with intervals, and adaptation_runs.csv with every seed."""
         upstream = [made for methods in self.answers.values() for made in methods.values()]
         spec = {
-            "resamples": self.plan.config["analyses"]["bootstrap_resamples"],
-            "seed": self.plan.config["seed"],
+            **self.plan.interval_spec,
             # the tables hold these names
             "answers": [[dataset, [*methods]] for dataset, methods in self.answers.items()],
         }

@@ -6,6 +6,7 @@ PatchSAE §4.1. Known to the Snakefile, so no torch; `clip_sae.config` asks it.
 from collections.abc import Callable, Iterator
 
 from clip_sae.architecture import Architecture
+from clip_sae.config_mistakes import counted_mistakes
 
 
 def class_concepts_mistakes(
@@ -31,27 +32,5 @@ def class_concepts_mistakes(
     recipe = config["saes"].get(block["recipe"])
     if recipe is None:
         return
-    if recipe["hook"] != "resid_post":
-        yield (
-            f"{where}.recipe: {block['recipe']!r} reconstructs {recipe['hook']}, "
-            f"and runs start again from an edited resid_post. Name a recipe of that hook."
-        )
-    layer = block["layer"]
-    if layer is None and model is not None:
-        layer = model.n_layers - 2
-    if layer is not None and layer not in recipe["layers"]:
-        yield (
-            f"{where}.layer: layer {layer} is not among the layers of recipe "
-            f"{block['recipe']!r}: {sorted(recipe['layers'])}. (Without a number it is the last "
-            f"but one, as the paper's.)"
-        )
-    if layer is not None and model is not None and layer == model.n_layers - 1:
-        yield (
-            f"{where}.layer: after the last layer, {layer}, the model reads CLS alone, but latents "
-            f"are ranked by their counts over all tokens. Name an earlier layer."
-        )
-    if recipe.get("tokens") == "cls":
-        yield (
-            f"{where}.recipe: {block['recipe']!r} was trained on CLS alone, and its latents would "
-            f"be ranked by their counts over all tokens. Name a recipe of all tokens."
-        )
+    use = "runs start again from an edited resid_post"
+    yield from counted_mistakes(where, block, recipe, model, use)

@@ -21,13 +21,12 @@ class ClassConceptsPlan:
     @property
     def layer(self) -> int:
         """The SAE's layer; the last but one where the config names none."""
-        layer = self.block["layer"]
-        return self.plan.architecture.n_layers - 2 if layer is None else layer
+        return self.plan.layer_of(self.block)
 
     @cached_property
     def sae(self) -> PlannedSae:
         """The SAE; of a recipe that sweeps, the first variant."""
-        return self.plan.saes(self.block["recipe"], self.layer)[0]
+        return self.plan.sae_of(self.block)
 
     def store(self, split: str) -> Artefact:
         """Residuals of one split."""
@@ -60,8 +59,7 @@ class ClassConceptsPlan:
             "templates": self.plan.config["zeroshot"]["templates"],
             "sizes": self.block["sizes"],
             "random_seeds": self.block["random_seeds"],
-            "resamples": self.plan.config["analyses"]["bootstrap_resamples"],
-            "seed": self.plan.config["seed"],
+            **self.plan.interval_spec,
         }
 
     @cached_property

@@ -6,6 +6,7 @@ PatchSAE §3. Known to the Snakefile, so no torch; `clip_sae.config` asks it.
 from collections.abc import Callable, Iterator
 
 from clip_sae.architecture import Architecture
+from clip_sae.config_mistakes import layer_mistakes
 
 
 def concepts_mistakes(
@@ -34,16 +35,8 @@ def _concepts(config: dict, model: Architecture | None, unknown) -> Iterator[str
     if block["recipe"] not in config["saes"]:
         return
     yield from _cls_only(config, "analyses.concepts.recipe", block["recipe"])
-    layers = config["saes"][block["recipe"]]["layers"]
-    layer = block["layer"]
-    if layer is None and model is not None:
-        layer = model.n_layers - 2
-    if layer is not None and layer not in layers:
-        yield (
-            f"analyses.concepts.layer: layer {layer} is not among the layers of recipe "
-            f"{block['recipe']!r}: {sorted(layers)}. (Without a number it is the last but one, as "
-            f"the paper's.)"
-        )
+    recipe = config["saes"][block["recipe"]]
+    yield from layer_mistakes("analyses.concepts", block, recipe, model)
     masks = block["masks"]
     if masks is not None and masks["split"] == block["split"]:
         yield (

@@ -21,13 +21,12 @@ class ConceptsPlan:
     @property
     def layer(self) -> int:
         """The SAE's layer; the last but one where the config names none."""
-        layer = self.block["layer"]
-        return self.plan.architecture.n_layers - 2 if layer is None else layer
+        return self.plan.layer_of(self.block)
 
     @cached_property
     def sae(self) -> PlannedSae:
         """The SAE; of a recipe that sweeps, the first variant."""
-        return self.plan.saes(self.block["recipe"], self.layer)[0]
+        return self.plan.sae_of(self.block)
 
     @property
     def index(self) -> Artefact:
@@ -63,8 +62,7 @@ class ConceptsPlan:
         """Values behind masks and examples."""
         keys = ("masks", "max_share", "examples", "n_examples", "strongest")
         return {key: self.block[key] for key in keys} | {
-            "resamples": self.plan.config["analyses"]["bootstrap_resamples"],
-            "seed": self.plan.config["seed"],
+            **self.plan.interval_spec,
         }
 
     @cached_property
@@ -81,21 +79,6 @@ class ConceptsPlan:
             ],
             spec=self.masks_spec | {"sae": self.sae.label},
         )
-
-    @property
-    def place(self) -> dict:
-        """Where the pixels are, and how they are decoded."""
-        activations = self.plan.config["activations"]
-        return {
-            "index": str(self.index.folder),
-            "root": self.plan.data_root(self.dataset),
-            "decoding": {
-                "image_size": self.plan.architecture.image_size,
-                "preprocess": activations["preprocess"],
-                "exif": activations["exif"],
-                "max_pixels": self.plan.config["datasets"][self.dataset]["max_pixels"],
-            },
-        }
 
     @property
     def grid(self) -> list[int]:

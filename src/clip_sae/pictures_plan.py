@@ -175,20 +175,6 @@ class PicturesPlan:
 
     # --- figures --------------------------------------------------------------------------------
 
-    def images(self, name: str) -> dict:
-        """Where the pixels of a set are, and how they are decoded."""
-        activations = self.plan.config["activations"]
-        return {
-            "index": str(self.plan.index(name).folder),
-            "root": self.plan.data_root(name),
-            "decoding": {
-                "image_size": self.plan.architecture.image_size,
-                "preprocess": activations["preprocess"],
-                "exif": activations["exif"],
-                "max_pixels": self.plan.config["datasets"][name]["max_pixels"],
-            },
-        }
-
     @property
     def grid(self) -> list[int]:
         """Rows and columns of the patches."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from clip_sae.artefacts import COMPLETE, Artefact
 from clip_sae.config import model_architecture, sae_recipes
+from clip_sae.config_mistakes import layer_of
 from clip_sae.recipes import SaeRecipe
 from clip_sae.specs import code_digest
 from clip_sae.versions import (
@@ -134,6 +135,18 @@ class Plan:
             "exif": block["exif"],
         }
 
+    def decoding(self, dataset: str) -> dict:
+        """How images of a data set become pixels, as extraction decodes them."""
+        return self.attack_decoding | {"max_pixels": self.config["datasets"][dataset]["max_pixels"]}
+
+    def pixels(self, dataset: str) -> dict:
+        """Where the images of a data set are, and how they are decoded."""
+        return {
+            "index": str(self.index(dataset).folder),
+            "root": self.data_root(dataset),
+            "decoding": self.decoding(dataset),
+        }
+
     def data_root(self, dataset: str) -> str:
         """The folder that a manifest's paths are relative to."""
         augment = self.config["datasets"][dataset]["augment"]
@@ -224,6 +237,20 @@ class Plan:
             )
             planned.append(PlannedSae(name, variant, layer, hook, recipe, artefact))
         return planned
+
+    def layer_of(self, block: Mapping) -> int:
+        """The layer of an analysis of one SAE; the last but one where its block names none."""
+        return layer_of(block, self.architecture)
+
+    def sae_of(self, block: Mapping) -> PlannedSae:
+        """The SAE of an analysis of one SAE; of a recipe that sweeps, the first variant."""
+        return self.saes(block["recipe"], self.layer_of(block))[0]
+
+    @property
+    def interval_spec(self) -> dict:
+        """Values behind every bootstrap interval."""
+        resamples = self.config["analyses"]["bootstrap_resamples"]
+        return {"resamples": resamples, "seed": self.config["seed"]}
 
     def layers(self, name: str) -> list[int]:
         """The layers of recipe `name`, ascending."""

@@ -104,8 +104,7 @@ class QualityPlan:
         return {
             "factors": self.block["factors"],
             "top_images": self.block["top_images"],
-            "resamples": self.plan.config["analyses"]["bootstrap_resamples"],
-            "seed": self.plan.config["seed"],
+            **self.plan.interval_spec,
         }
 
     def measured(self, name: str, layer: int) -> Artefact:

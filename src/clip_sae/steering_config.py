@@ -6,8 +6,7 @@ Steering paper §6. Known to the Snakefile, so no torch; `clip_sae.config` asks 
 from collections.abc import Callable, Iterator
 
 from clip_sae.architecture import Architecture
-
-NAMED_TEMPLATES = ("none", "openai80")
+from clip_sae.config_mistakes import template_mistakes
 
 
 def steering_mistakes(
@@ -25,12 +24,7 @@ def steering_mistakes(
     yield from unknown("analyses.steering.dataset", block["dataset"], "datasets")
     yield from unknown("analyses.steering.recipe", block["recipe"], "saes")
     yield from _strength_mistakes(block)
-    template = block["template"]
-    if template not in NAMED_TEMPLATES and template.count("{}") != 1:
-        yield (
-            f"analyses.steering.template: {template!r} has no {{}} for the word, or several; write "
-            f"{', '.join(NAMED_TEMPLATES)} or a text such as 'a photo of a {{}}.'."
-        )
+    yield from template_mistakes("analyses.steering.template", block["template"], "word")
     recipe = config["saes"].get(block["recipe"])
     if recipe is not None:
         yield from _recipe_mistakes(block, recipe, model)

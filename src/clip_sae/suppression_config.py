@@ -5,7 +5,7 @@ Steering paper §7.1. Known to the Snakefile, so no torch; `clip_sae.config` ask
 
 from collections.abc import Callable, Iterator
 
-NAMED_TEMPLATES = ("none", "openai80")
+from clip_sae.config_mistakes import template_mistakes
 
 
 def suppression_mistakes(
@@ -29,7 +29,7 @@ def suppression_mistakes(
     for name, place in block["sets"].items():
         where = f"analyses.suppression.sets.{name}"
         yield from unknown(where, name, "datasets")
-        yield from _template_mistakes(f"{where}.template", [place["template"]])
+        yield from template_mistakes(f"{where}.template", [place["template"]])
         for column, label in place["recipes"].items():
             yield from _label_mistakes(
                 config, f"{where}.recipes.{column}", label, unknown, variants
@@ -39,7 +39,7 @@ def suppression_mistakes(
                 yield f"{where}.tables: {table} is a table of {tables[table]!r} already."
             tables[table] = name
         if place["sweep"] is not None:
-            yield from _template_mistakes(f"{where}.sweep.templates", place["sweep"]["templates"])
+            yield from template_mistakes(f"{where}.sweep.templates", place["sweep"]["templates"])
     yield from _variant_mistakes(block)
 
 
@@ -63,15 +63,6 @@ def _label_mistakes(config: dict, where: str, label: str, unknown, variants) -> 
     if known and (variant or "base") not in known:
         names = ", ".join(f"{recipe}/{name}" for name in known)
         yield f"{where}: {label!r} is not one SAE per layer. Write one of: {names}."
-
-
-def _template_mistakes(where: str, templates: list[str]) -> Iterator[str]:
-    for template in templates:
-        if template not in NAMED_TEMPLATES and template.count("{}") != 1:
-            yield (
-                f"{where}: {template!r} has no {{}} for the class, or several; write "
-                f"{', '.join(NAMED_TEMPLATES)} or a text such as 'a photo of a {{}}.'."
-            )
 
 
 def _variant_mistakes(block: dict) -> Iterator[str]:

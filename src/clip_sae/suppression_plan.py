@@ -4,7 +4,6 @@ Steering paper §7.1. Like `clip_sae.plan`, known from the config alone.
 """
 
 from collections.abc import Mapping
-from functools import cached_property
 
 from clip_sae.artefacts import COMPLETE, Artefact
 from clip_sae.plan import Plan, PlannedSae, StoreKey
@@ -152,12 +151,6 @@ class SuppressionPlan:
 
     # --- what is read off ----------------------------------------------------------------------
 
-    @cached_property
-    def interval_spec(self) -> dict:
-        """Values behind every interval."""
-        resamples = self.plan.config["analyses"]["bootstrap_resamples"]
-        return {"resamples": resamples, "seed": self.plan.config["seed"]}
-
     def summary(self, name: str) -> Artefact:
         """What was chosen for a set at every layer, and its test numbers."""
         return self._chosen(name, f"measurements/suppression/{name}/summary-{{digest}}.csv")
@@ -175,7 +168,7 @@ class SuppressionPlan:
                 "max_drop": self.block["max_drop"],
                 "columns": self.columns(name),
                 "tables": self.sets[name]["tables"],
-                **self.interval_spec,
+                **self.plan.interval_spec,
             },
         )
 

@@ -201,7 +201,7 @@ class SuppressionTables:
     def _spec(self, names: Iterable[str], *keys: str) -> dict:
         keys = ("attribute", "images", *keys)
         block = {name: {key: self.sets[name][key] for key in keys} for name in names}
-        return {"sets": block, **self.of.interval_spec}
+        return {"sets": block, **self.plan.interval_spec}
 
     def _about(self, name: str, *keys: str) -> dict:
         block = {key: self.sets[name][key] for key in ("attribute", "images", *keys)}

@@ -6,9 +6,9 @@ Steering paper §7.2. Known to the Snakefile, so no torch; `clip_sae.config` ask
 from collections.abc import Callable, Iterator
 
 from clip_sae.architecture import Architecture
+from clip_sae.config_mistakes import template_mistakes
 
 PAIRS = "attacked_pairs"
-NAMED_TEMPLATES = ("none", "openai80")
 
 
 def attack_mistakes(config: dict) -> Iterator[str]:
@@ -54,11 +54,11 @@ def typographic_mistakes(
     for name in block["recipes"]:
         yield from unknown(f"{where}.recipes", name, "saes")
         yield from _recipe_mistakes(config, name, model)
-    yield from _template_mistakes(f"{where}.template", block["template"])
+    yield from template_mistakes(f"{where}.template", block["template"])
     for name, place in block["sets"].items():
         yield from unknown(f"{where}.sets", name, "datasets")
         if place["template"] is not None:
-            yield from _template_mistakes(f"{where}.sets.{name}.template", place["template"])
+            yield from template_mistakes(f"{where}.sets.{name}.template", place["template"])
 
 
 def _pairs_mistakes(config: dict, name: str) -> Iterator[str]:
@@ -91,13 +91,3 @@ def _recipe_mistakes(config: dict, name: str, model: Architecture | None) -> Ite
             f"{where} has no SAE of the last layer, {model.n_layers - 1}; its layers are "
             f"{recipe['layers']}."
         )
-
-
-def _template_mistakes(where: str, template: str | list[str]) -> Iterator[str]:
-    texts = [template] if isinstance(template, str) else template
-    for text in texts:
-        if text not in NAMED_TEMPLATES and text.count("{}") != 1:
-            yield (
-                f"{where}: {text!r} has no {{}} for the class, or several; write "
-                f"{', '.join(NAMED_TEMPLATES)} or a text such as 'a photo of a {{}}.'."
-            )

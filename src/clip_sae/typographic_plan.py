@@ -113,20 +113,10 @@ class TypographicPlan:
                 "heads": self.block["heads"],
                 "template": self.block["template"],
                 "max_clean_cost": self.block["max_clean_cost"],
-                "decoding": self.decoding(self.pairs),
+                "decoding": self.plan.decoding(self.pairs),
                 "seed": self.plan.config["seed"],
             },
         )
-
-    def decoding(self, dataset: str) -> dict:
-        """How images of a data set become pixels, as extraction decodes them."""
-        activations = self.plan.config["activations"]
-        return {
-            "image_size": self.plan.architecture.image_size,
-            "preprocess": activations["preprocess"],
-            "exif": activations["exif"],
-            "max_pixels": self.plan.config["datasets"][dataset]["max_pixels"],
-        }
 
     # --- tables -----------------------------------------------------------------------------------
 
@@ -138,9 +128,8 @@ class TypographicPlan:
             "template": place["template"] or self.block["template"],
             "protocols": place["protocols"],
             "random_seeds": self.block["random_seeds"],
-            "resamples": self.plan.config["analyses"]["bootstrap_resamples"],
-            "seed": self.plan.config["seed"],
-            "decoding": self.decoding(name) if self.heads else None,
+            **self.plan.interval_spec,
+            "decoding": self.plan.decoding(name) if self.heads else None,
         }
 
     def evaluated(self, name: str) -> Artefact:

@@ -8,6 +8,7 @@ import torch  # noqa: F401 - decoding goes another way where it is loaded
 
 from clip_sae.store import ArrayStats
 from clip_sae.store.encoding import absmax, absmax_if_fit, encode, first_bad_value, to_float32
+from clip_sae.store.parts import image_sums
 
 ALL_HALVES = np.arange(65536, dtype=np.uint16).view(np.float16)
 FINITE_HALVES = ALL_HALVES[np.isfinite(ALL_HALVES)]
@@ -62,7 +63,9 @@ def test_empty_arrays_are_fine():
 def test_sums_by_pieces_are_those_of_the_whole(shape):
     stored = np.random.default_rng(0).normal(size=shape).astype(np.float16)
     stats = ArrayStats.empty(shape[-1])
-    stats.update(stored)
+    sums, squares = np.empty((2, len(stored), shape[-1]), np.float32)
+    image_sums(stored, sums, squares)
+    stats.add(sums, squares, stored[0, ..., 0].size, absmax(stored))
     values = to_float32(stored).reshape(len(stored), -1, shape[-1])
     values64 = values.astype(np.float64)
     np.testing.assert_allclose(stats.total, values64.sum(axis=(0, 1)), atol=2e-6 * values.size**0.5)

@@ -96,7 +96,7 @@ if "adaptation" in config["analyses"]:
                     index=str(plan.index(dataset).folder),
                     data_root=plan.data_root(dataset),
                     split=adaptation.datasets[dataset]["test"],
-                    decoding=adaptation.decoding(dataset),
+                    decoding=plan.decoding(dataset),
                     method=adaptation.adapted(dataset, method),
                     seed=seed,
                     stores={str(layer): store.path for layer, store in stores.items()},
@@ -131,7 +131,7 @@ if "adaptation" in config["analyses"]:
                         index=str(plan.index(dataset).folder),
                         data_root=plan.data_root(dataset),
                         split=adaptation.datasets[dataset]["test"],
-                        decoding=adaptation.decoding(dataset),
+                        decoding=plan.decoding(dataset),
                         method=adaptation.adapted(dataset, method),
                     ),
                 script:

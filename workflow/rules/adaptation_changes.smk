@@ -72,7 +72,7 @@ if config["analyses"].get("adaptation", {}).get("changes"):
                     for dataset, method in changes.pairs
                 ],
                 tables={name: table.path for name, table in changes.tables.items()},
-                **changes.summary_spec,
+                **plan.interval_spec,
             ),
         script:
             "../scripts/summarise_changes.py"

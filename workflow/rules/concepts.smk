@@ -66,7 +66,7 @@ if "concepts" in config["analyses"]:
             spec=job_spec(
                 concepts.masks,
                 script="measure_masks",
-                place=concepts.place,
+                place=plan.pixels(concepts.dataset),
                 grid=concepts.grid,
                 measured=str(concepts.measured.folder),
                 store=str(concepts.store(concepts.shown_split).folder),
@@ -142,7 +142,7 @@ if "concepts" in config["analyses"]:
                 concepts.pictures,
                 script="plot_concept_masks",
                 resources=["style.mplstyle"],
-                place=concepts.place,
+                place=plan.pixels(concepts.dataset),
                 grid=concepts.grid,
                 measured=str(concepts.measured.folder),
                 masks=str(concepts.masks.folder),

@@ -101,10 +101,7 @@ for dataset, block in config["datasets"].items():
                     root=plan.data_root(dataset),
                     index=str(plan.index(source).folder),
                     data_root=plan.data_root(source),
-                    decoding={
-                        **plan.attack_decoding,
-                        "max_pixels": config["datasets"][source]["max_pixels"],
-                    },
+                    decoding=plan.decoding(source),
                 ),
             script:
                 "../scripts/attack_dataset.py"

@@ -94,7 +94,7 @@ if "pictures" in config["analyses"]:
                         {
                             "file": pictures.example(name).path,
                             "example": PICTURES["examples"].get(name),
-                            **pictures.images(name),
+                            **plan.pixels(name),
                         }
                         for name in pictures.sets_of(figure)
                     ],

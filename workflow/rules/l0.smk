@@ -73,16 +73,7 @@ L0_FIGURES = {
     "fig4": {"map_layer": MAP_LAYER},
     "fig8": {},
     "token_norms": {},
-    "l0_image": {
-        "index": str(plan.index(L0["dataset"]).folder),
-        "root": plan.data_root(L0["dataset"]),
-        "decoding": {
-            "image_size": plan.architecture.image_size,
-            "preprocess": config["activations"]["preprocess"],
-            "exif": config["activations"]["exif"],
-            "max_pixels": config["datasets"][L0["dataset"]]["max_pixels"],
-        },
-    },
+    "l0_image": plan.pixels(L0["dataset"]),
 }
 
 for figure, arguments in L0_FIGURES.items():

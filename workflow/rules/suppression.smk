@@ -148,7 +148,7 @@ if "suppression" in config["analyses"]:
                     tables=place["tables"],
                     columns=suppression.columns(name),
                     max_drop=SUPPRESSION["max_drop"],
-                    **suppression.interval_spec,
+                    **plan.interval_spec,
                 ),
             script:
                 "../scripts/choose_suppression.py"

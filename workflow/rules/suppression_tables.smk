@@ -35,7 +35,7 @@ if "suppression" in config["analyses"]:
                     script="measure_text_side",
                     model=config["model"],
                     sets=beyond.text_arguments,
-                    **suppression.interval_spec,
+                    **plan.interval_spec,
                 ),
             script:
                 "../scripts/measure_text_side.py"
@@ -63,7 +63,7 @@ if "suppression" in config["analyses"]:
                     script="measure_prompts",
                     model=config["model"],
                     sets=beyond.prompt_arguments,
-                    **suppression.interval_spec,
+                    **plan.interval_spec,
                 ),
             script:
                 "../scripts/measure_prompts.py"
@@ -95,7 +95,7 @@ if "suppression" in config["analyses"]:
                     max_drop=SUPPRESSION["max_drop"],
                     layers=beyond.variants["layers"],
                     several_layers=beyond.variants["several_layers"],
-                    **suppression.interval_spec,
+                    **plan.interval_spec,
                 ),
             script:
                 "../scripts/measure_variants.py"

@@ -100,7 +100,7 @@ if "pictures" in config["analyses"]:
                     sets=[
                         {
                             "folder": str(pictures.top_images(name).folder),
-                            **pictures.images(name),
+                            **plan.pixels(name),
                         }
                         for name in pictures.sets
                     ],

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _concepts import write_sums
 from _job import Job
 
 from clip_sae.analyses.concepts.class_counts import write_class_counts
 from clip_sae.analyses.concepts.maps import reference_maps
 from clip_sae.analyses.concepts.sums import measure_concepts
 from clip_sae.analyses.concepts.table import concept_table
+from clip_sae.analyses.named_records import write_records
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.analyses.top_images import write_top_images
@@ -38,7 +38,7 @@ table.insert(0, "sae", arguments["label"])
 write_text(folder / "concepts.csv", table.to_csv(index=False))
 write_class_counts(folder / "class_counts.npz", found["latent"].class_counts)
 write_top_images(folder / "top_images.npz", {k: {"mean": one.top} for k, one in found.items()})
-write_sums(folder / "sums.npz", {kind: one.sums for kind, one in found.items()})
+write_records(folder / "sums.npz", {kind: one.sums for kind, one in found.items()})
 strongest = found["latent"].strongest  # [image, place], images as in the store
 np.savez(folder / "image_latents.npz", row=images.rows, unit=strongest.unit, value=strongest.value)
 maps = reference_maps(images, units["latent"], found["latent"].top.row, device=device)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _concepts import read_sums
 from _job import Job
 
 from clip_sae.analyses.concepts.chosen import (
@@ -16,6 +15,8 @@ from clip_sae.analyses.concepts.chosen import (
 from clip_sae.analyses.concepts.localisation import image_scores, localisation_table
 from clip_sae.analyses.concepts.maps import picked_values
 from clip_sae.analyses.concepts.masks import read_masks
+from clip_sae.analyses.concepts.sums import UnitSums
+from clip_sae.analyses.named_records import read_records
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.datasets import read_classes, read_manifest
@@ -41,7 +42,8 @@ images = StoreImages(store, None if arguments["masks"] else shown,
 own = label[images.rows]
 units = {"latent": Latents(Sae.load(Path(arguments["sae"]), device)),
          "neuron": Neurons(store.d_model)}  # fmt: skip
-chosen = choose_units(images, units, read_sums(measured / "sums.npz"), label, device=device,
+sums = read_records(measured / "sums.npz", UnitSums)
+chosen = choose_units(images, units, sums, label, device=device,
                       max_share=arguments["max_share"], strongest=arguments["strongest"],
                       seed=arguments["seed"])  # fmt: skip
 of_class, masks, score = chosen.maps["class_latent"], None, np.full(len(images), np.nan)

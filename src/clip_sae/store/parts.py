@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .encoding import absmax, decode, scratch
+from .encoding import decode, scratch
 from .errors import StoreDamaged, writing
 from .files import (
     ACTS,
@@ -58,12 +58,6 @@ class ArrayStats:
     def variance(self) -> np.ndarray:
         """Variance over tokens (divided by count), [d_model]."""
         return self.sumsq / self.count - self.mean**2
-
-    def update(self, stored: np.ndarray) -> None:
-        """Add rows [image, ..., d_model] in the dtype on disk."""
-        sums, squares = np.empty((2, len(stored), stored.shape[-1]), np.float32)
-        image_sums(stored, sums, squares, finite=(largest := absmax(stored)) < np.inf)
-        self.add(sums, squares, stored[0, ..., 0].size if len(stored) else 0, largest)
 
     def add(self, sums: np.ndarray, squares: np.ndarray, n_tokens: int, largest: float) -> None:
         """Add the sums of images, [image, d_model], of `n_tokens` tokens each.

@@ -4,14 +4,13 @@ Steering paper Eq. 9: E_{x ~ D_A}[f_j(x)] − E_{x ~ D_Ā}[f_j(x)]. All variants
 or label-balanced, either direction) come from the same sums: the store is read once. NumPy only.
 """
 
-import io
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from clip_sae.specs import write_bytes
+from clip_sae.analyses.named_records import read_records, write_records
 
 TOKENS = ("all", "patch", "cls")
 CONTRASTS = ("plain", "balanced")
@@ -103,21 +102,9 @@ class Contrast:
 
 def write_contrasts(path: Path, contrasts: Mapping[str, Contrast]) -> None:
     """Write the contrasts of several kinds of units, e.g. of several SAEs, as one .npz."""
-    arrays = {
-        f"{name}|{field.name}": getattr(contrast, field.name)
-        for name, contrast in contrasts.items()
-        for field in fields(Contrast)
-    }
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_bytes(Path(path), buffer.getvalue())
+    write_records(path, contrasts)
 
 
 def read_contrasts(path: Path) -> dict[str, Contrast]:
     """Read what `write_contrasts` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        names = dict.fromkeys(key.rpartition("|")[0] for key in arrays.files)
-        return {
-            name: Contrast(**{f.name: arrays[f"{name}|{f.name}"] for f in fields(Contrast)})
-            for name in names
-        }
+    return read_records(path, Contrast)

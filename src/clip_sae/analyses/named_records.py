@@ -1,0 +1,38 @@
+"""Records of arrays by name, e.g. one per SAE, as one .npz.
+
+No equation: how measurements pass from the job that makes them to those that read them.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from clip_sae.specs import write_bytes
+
+Record = TypeVar("Record")
+
+
+def write_records(path: Path, records: Mapping[str, object]) -> None:
+    """Write {name: record}; a record is a dataclass of arrays."""
+    arrays = {
+        f"{name}|{field.name}": getattr(record, field.name)
+        for name, record in records.items()
+        for field in fields(record)
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_bytes(Path(path), buffer.getvalue())
+
+
+def read_records(path: Path, kind: type[Record]) -> dict[str, Record]:
+    """Read what `write_records` wrote of records of one kind."""
+    with np.load(path, allow_pickle=False) as arrays:
+        names = dict.fromkeys(key.rpartition("|")[0] for key in arrays.files)
+        return {
+            name: kind(**{f.name: arrays[f"{name}|{f.name}"] for f in fields(kind)})
+            for name in names
+        }
