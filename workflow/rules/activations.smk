@@ -11,7 +11,7 @@ for job in plan.extraction_jobs():
         name:
             f"extract_{job.name}"
         input:
-            needs(*stores),
+            needs(*stores) + after_turns(job),
         output:
             [store.path for store in stores],
         log:
