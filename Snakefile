@@ -33,6 +33,7 @@ include: "workflow/rules/class_concepts.smk"
 # last: which stores are wanted, and by whom, is known when all others have asked for theirs
 include: "workflow/rules/drop.smk"
 include: "workflow/rules/activations.smk"
+include: "workflow/rules/work.smk"
 
 
 # One target for everything that the default budget allows.

@@ -1,4 +1,4 @@
-"""Deletion of stores: nothing half-deleted passes for a store, and every try finishes an earlier."""
+"""Deletion of stores: what is half deleted is no store, and every try finishes an earlier one."""
 
 import shutil
 

@@ -109,7 +109,10 @@ def test_no_turn_ever_waits_for_itself(study, at_once):
 
 def test_two_splits_that_wait_for_each_other_are_joined():
     train, test = stores_of(2), stores_of(2, ("general", "test"))
-    upstream = {"a": {"general-train-0", "general-test-1"}, "b": {"general-test-0", "general-train-1"}}
+    upstream = {
+        "a": {"general-train-0", "general-test-1"},
+        "b": {"general-test-0", "general-train-1"},
+    }
     found = turns(train | test, upstream, upstream, 1)
     assert len(found) < 4 and any(turn.ties for turn in found)
 

@@ -54,6 +54,13 @@ def marker_of(store: str, results: str) -> str:
     return f"{results}/dropped/{below}.json"
 
 
+def store_of(marker: Path) -> Path:
+    """The folder of the store whose deletion `marker` records."""
+    parts = list(marker.with_suffix("").parts)
+    at = len(parts) - 1 - parts[::-1].index("dropped")
+    return Path(*parts[:at], "activations", *parts[at + 1 :])
+
+
 def dropped_below(path: Path) -> list[Path]:
     """Records of deleted stores that would lie at or below `path`, a folder of activations."""
     parts = path.parts

@@ -21,7 +21,7 @@ FOLDERS = {
     "adaptation": 2,
     "defence_prefix": 1,
 }
-# Where digests name files, or folders with a COMPLETE.json; `dropped` are the records of stores that
+# Where digests name files, or folders with a COMPLETE.json; `dropped` holds records of stores that
 # were deleted after use.
 MIXED = ("measurements", "vocabulary", "dropped")
 

@@ -1,8 +1,8 @@
 """Who reads which store, what a run will make, and which layers must be on disk together.
 
-`activations.layers_at_once`: the stores of the next layers are extracted only when those of the last
-ones have been read and deleted. Works on paths alone: `upstream` maps what a job makes to all that
-the job reads. Standard library only, because the Snakefile imports it.
+`activations.layers_at_once`: the stores of the next layers are extracted only when those of the
+last ones have been read and deleted. Works on paths alone: `upstream` maps what a job makes to all
+that the job reads. Standard library only, because the Snakefile imports it.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -128,7 +128,7 @@ def _stores_behind(upstream: Upstream, stores: Collection[str]) -> dict[str, fro
 
 
 def _clash(cut: Mapping, stores: Mapping, read_by: Mapping, behind: Mapping) -> tuple | None:
-    """Find a turn that would wait for itself: (place, its index, the reader that closes the circle).
+    """Find a turn that would wait for itself: (place, its index, the reader to blame).
 
     An edge a -> b says that the extraction of turn a waits, through the deletion of the turn before
     it and a reader of that, for the extraction of turn b.
