@@ -55,7 +55,7 @@ if "adaptation" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     trained,
@@ -86,7 +86,7 @@ if "adaptation" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 2
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
                 batch_size=256,
             params:
                 spec=job_spec(
@@ -122,7 +122,7 @@ if "adaptation" in config["analyses"]:
                     "../../envs/clip_sae.yaml"
                 threads: 1
                 resources:
-                    gpu=GPUS_PER_JOB,
+                    gpu=gpus,
                 params:
                     spec=job_spec(
                         evaluated,

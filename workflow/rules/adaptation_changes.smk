@@ -34,7 +34,7 @@ if config["analyses"].get("adaptation", {}).get("changes"):
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
                 batch_images=32,
             params:
                 spec=job_spec(

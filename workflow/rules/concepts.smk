@@ -31,7 +31,7 @@ if "concepts" in config["analyses"]:
             "../../envs/clip_sae.yaml"
         threads: 1
         resources:
-            gpu=GPUS_PER_JOB,
+            gpu=gpus,
             batch_images=32,
         params:
             spec=job_spec(
@@ -60,7 +60,7 @@ if "concepts" in config["analyses"]:
             "../../envs/clip_sae.yaml"
         threads: 1
         resources:
-            gpu=GPUS_PER_JOB,
+            gpu=gpus,
             batch_images=32,
         params:
             spec=job_spec(

@@ -27,7 +27,7 @@ if "frontier" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     measured,

@@ -52,7 +52,7 @@ if "quality" in config["analyses"]:
             "../../envs/clip_sae.yaml"
         threads: 1
         resources:
-            gpu=GPUS_PER_JOB,
+            gpu=gpus,
             batch_images=256,
         params:
             spec=job_spec(
@@ -89,7 +89,7 @@ if "quality" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
                 batch_images=32,
             params:
                 spec=job_spec(

@@ -42,7 +42,7 @@ for name, block in config["saes"].items():
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
                 checkpoint_every_steps=500,
                 processes=1,
             params:
@@ -84,7 +84,7 @@ for name in dict.fromkeys(n for names in TABLES.values() for n in names):
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     measured,
@@ -217,7 +217,7 @@ rule measure_firing:
         "../../envs/clip_sae.yaml"
     threads: 1
     resources:
-        gpu=GPUS_PER_JOB,
+        gpu=gpus,
     params:
         spec=job_spec(
             firing,

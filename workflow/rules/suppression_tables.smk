@@ -28,7 +28,7 @@ if "suppression" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     beyond.text_side,
@@ -56,7 +56,7 @@ if "suppression" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     beyond.prompts,
@@ -85,7 +85,7 @@ if "suppression" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     beyond.variant_table,

@@ -33,7 +33,7 @@ if "pictures" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
                 batch_images=32,
             params:
                 spec=job_spec(

@@ -46,7 +46,7 @@ if "typographic" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     swept,
@@ -112,7 +112,7 @@ if "typographic" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     prefix,
@@ -142,7 +142,7 @@ if "typographic" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     typographic.heads,
@@ -182,7 +182,7 @@ if "typographic" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     evaluated,

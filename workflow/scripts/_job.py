@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clip_sae.artefacts import read_fingerprints, write_sidecar
+from clip_sae.hardware import GpuClaim
 from clip_sae.specs import code_digest
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -19,7 +20,7 @@ class Job:
 
     Attributes:
         arguments: the values under `arguments` of the rule's spec.
-        device: "cpu" where the job was given no GPU, else "auto".
+        device: "cpu" where the job was given no GPU, else "auto": one of its own, if there is one.
         threads: CPU threads that the job may use.
     """
 
@@ -30,9 +31,14 @@ class Job:
         self.sidecars: list = spec["sidecars"]
         self.code: dict = spec["code"]
         self.threads: int = snakemake.threads
-        self.device = "auto" if snakemake.resources.get("gpu", 0) else "cpu"
         self.started = time.time()
         self.log = _start_log(str(snakemake.log[0]), snakemake.rule)
+        self._resources = snakemake.resources
+        gpus = snakemake.resources.get("gpu", 0)
+        self.device = "auto" if gpus else "cpu"
+        if gpus:  # before torch looks for devices; the claim lasts as long as the process
+            self._claim = GpuClaim(gpus, say=self.log.info)
+            self.log.info("GPU: %s", ", ".join(self._claim.devices) or "none is visible here")
         if torch := sys.modules.get("torch"):  # adapters that draw or gather never import it
             torch.set_num_threads(self.threads)  # sums depend on it, in the seventh digit
 
@@ -41,6 +47,11 @@ class Job:
         import torch  # adapters that draw or gather never import it
 
         return "cuda" if self.device == "auto" and torch.cuda.is_available() else "cpu"
+
+    def batch(self, name: str) -> int:
+        """The rule's resource of that name; on a GPU the one with `_gpu` behind it, if any."""
+        own = self._resources.get(f"{name}_gpu")
+        return own if own and self.torch_device() == "cuda" else getattr(self._resources, name)
 
     def record(self, path: str) -> dict:
         """The record of the spec of one output."""
