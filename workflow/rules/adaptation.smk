@@ -157,6 +157,7 @@ if "adaptation" in config["analyses"]:
             f"{LOGS}/summarise_adaptation.log",
         benchmark:
             f"{BENCHMARKS}/summarise_adaptation.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -190,6 +191,7 @@ if "adaptation" in config["analyses"]:
             f"{LOGS}/render_adaptation.log",
         benchmark:
             f"{BENCHMARKS}/render_adaptation.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -212,6 +214,7 @@ if "adaptation" in config["analyses"]:
             f"{LOGS}/plot_adaptation.log",
         benchmark:
             f"{BENCHMARKS}/plot_adaptation.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -82,6 +82,7 @@ if "class_concepts" in config["analyses"]:
             f"{LOGS}/plot_class_concepts.log",
         benchmark:
             f"{BENCHMARKS}/plot_class_concepts.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -103,6 +104,7 @@ if "class_concepts" in config["analyses"]:
             f"{LOGS}/render_class_concepts.log",
         benchmark:
             f"{BENCHMARKS}/render_class_concepts.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -66,7 +66,7 @@ def known_fingerprints():
     return found
 
 
-FINGERPRINTS = known_fingerprints()
+FINGERPRINTS = known_fingerprints() if workflow.is_main_process else {}
 
 
 def gpus(wildcards):
@@ -91,6 +91,8 @@ def needs(*artefacts, parts=()):
     ARTEFACTS.extend(artefacts)
     paths = list(dict.fromkeys(up.path for made in artefacts for up in made.upstream))
     paths += [part.path for part in parts]
+    if not workflow.is_main_process:  # a job of a run that has decided
+        return paths
     # Also where another output of the job is missing: where another path is asked for, Snakemake
     # would leave a stale one standing.
     reasons = {made.path: why_stale(made, FINGERPRINTS) for made in artefacts}
@@ -98,13 +100,12 @@ def needs(*artefacts, parts=()):
     if not reasons:
         whole = all(os.path.exists(made.path) for made in artefacts)
         return [ancient(path) for path in paths] if whole else paths
-    if workflow.is_main_process:
-        for path, reason in reasons.items():
-            logger.info(f"out of date: {path} ({reason})")
-            # Where a clock was wrong: Snakemake compares the mark's time with this one.
-            if os.path.getmtime(path) > time.time():
-                os.utime(path)
-        write_text(Path(STALE_MARK), f"{time.time_ns()}\n")
+    for path, reason in reasons.items():
+        logger.info(f"out of date: {path} ({reason})")
+        # Where a clock was wrong: Snakemake compares the mark's time with this one.
+        if os.path.getmtime(path) > time.time():
+            os.utime(path)
+    write_text(Path(STALE_MARK), f"{time.time_ns()}\n")
     return [*paths, STALE_MARK]
 
 

@@ -91,6 +91,7 @@ if "concepts" in config["analyses"]:
                 f"{LOGS}/gather_{name}.log",
             benchmark:
                 f"{BENCHMARKS}/gather_{name}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
@@ -112,6 +113,7 @@ if "concepts" in config["analyses"]:
             f"{LOGS}/plot_concepts.log",
         benchmark:
             f"{BENCHMARKS}/plot_concepts.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -99,6 +99,7 @@ for figure, arguments in L0_FIGURES.items():
             f"{LOGS}/{figure}.log",
         benchmark:
             f"{BENCHMARKS}/{figure}.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

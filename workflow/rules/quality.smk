@@ -134,6 +134,7 @@ if "quality" in config["analyses"]:
                 f"{LOGS}/gather_{table}.log",
             benchmark:
                 f"{BENCHMARKS}/gather_{table}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
@@ -156,6 +157,7 @@ if "quality" in config["analyses"]:
                 f"{LOGS}/render_{table}.log",
             benchmark:
                 f"{BENCHMARKS}/render_{table}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:

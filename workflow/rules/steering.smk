@@ -152,6 +152,7 @@ if "steering" in config["analyses"]:
                 f"{LOGS}/{name}.log",
             benchmark:
                 f"{BENCHMARKS}/{name}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:

@@ -166,6 +166,7 @@ if "suppression" in config["analyses"]:
                 f"{LOGS}/choose_suppression_{name}.log",
             benchmark:
                 f"{BENCHMARKS}/choose_suppression_{name}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
@@ -193,6 +194,7 @@ if "suppression" in config["analyses"]:
             f"{LOGS}/table1.log",
         benchmark:
             f"{BENCHMARKS}/table1.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -216,6 +218,7 @@ if "suppression" in config["analyses"]:
             f"{LOGS}/gather_suppression.log",
         benchmark:
             f"{BENCHMARKS}/gather_suppression.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -112,6 +112,7 @@ if "suppression" in config["analyses"]:
                 f"{LOGS}/gather_suppression_cases.log",
             benchmark:
                 f"{BENCHMARKS}/gather_suppression_cases.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
@@ -145,6 +146,7 @@ if "suppression" in config["analyses"]:
                 f"{LOGS}/render_suppression_{target}.log",
             benchmark:
                 f"{BENCHMARKS}/render_suppression_{target}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:

@@ -67,6 +67,7 @@ if "sweep" in config["analyses"]:
             f"{LOGS}/plot_sweep.log",
         benchmark:
             f"{BENCHMARKS}/plot_sweep.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -56,6 +56,7 @@ if "pictures" in config["analyses"]:
             f"{LOGS}/gather_top_images.log",
         benchmark:
             f"{BENCHMARKS}/gather_top_images.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

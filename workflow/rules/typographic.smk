@@ -80,6 +80,7 @@ if "typographic" in config["analyses"]:
             f"{LOGS}/choose_typographic.log",
         benchmark:
             f"{BENCHMARKS}/choose_typographic.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -237,6 +238,7 @@ if "typographic" in config["analyses"]:
                 f"{LOGS}/{table}.log",
             benchmark:
                 f"{BENCHMARKS}/{table}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
@@ -262,6 +264,7 @@ if "typographic" in config["analyses"]:
                 f"{LOGS}/render_{table}.log",
             benchmark:
                 f"{BENCHMARKS}/render_{table}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
