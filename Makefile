@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/.installed
 
-.PHONY: demo extended test test-slow check-saelens lint format docs clean
+.PHONY: demo extended test test-slow test-slurm check-saelens lint format docs clean
 
 demo: $(STAMP)
 	$(BIN)/snakemake --cores $(CORES)
@@ -30,6 +30,10 @@ test: $(STAMP)
 # The longer checks: every rule on the paper's geometry, resumption of killed runs.
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+# On a real Slurm of one node, which this starts (as root, from Debian's packages) and stops.
+test-slurm: $(STAMP)
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 # SAEs to and from the real SAELens, in an environment of its own (about 6 GB with its default torch).
 SAELENS := .venv-saelens
