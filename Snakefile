@@ -34,6 +34,10 @@ include: "workflow/rules/class_concepts.smk"
 include: "workflow/rules/activations.smk"
 
 
+if workflow.is_main_process:
+    PARSED_CODE.save()
+
+
 # One target for everything that the default budget allows.
 rule all:
     default_target: True

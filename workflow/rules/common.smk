@@ -20,13 +20,15 @@ from clip_sae.fingerprints import current_fingerprint
 from clip_sae.hardware import local_gpus
 from clip_sae.plan import Plan, StoreKey
 from clip_sae.scatter import BEGIN, parts_of
-from clip_sae.specs import canonical_json, read_json, write_text
+from clip_sae.specs import ParsedCode, canonical_json, read_json, write_text
 
 try:
     config = validate_config(config, ROOT / "workflow/schemas/config.schema.yaml")
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
+# Digests of code are asked for at each reading of the workflow, in each job on a cluster as well.
+PARSED_CODE = ParsedCode(ROOT / ".snakemake/clip-sae-code.json")
 plan = Plan(config, workflow=ROOT / "workflow", src=SRC)
 RESULTS = plan.results
 LOGS = f"{RESULTS}/logs"
