@@ -190,8 +190,8 @@ def _refuse_code(path: Path) -> None:
         raise ModelError(
             f"checkpoint {path} is a TorchScript archive, a program with its weights, as OpenAI "
             "publishes its .pt files, and loading it runs the program. For OpenAI's weights write "
-            "the tag, `pretrained: openai`, which fetches the same without the program. Of any other "
-            "save the state_dict as .safetensors and use that file."
+            "the tag, `pretrained: openai`, which fetches the same without the program. Of any "
+            "other save the state_dict as .safetensors and use that file."
         )
     torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
 
