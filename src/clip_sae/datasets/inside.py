@@ -18,7 +18,7 @@ def is_inside(path: object) -> bool:
     """Whether a posix path, relative to the data's folder, names something below it."""
     if not isinstance(path, str) or not path or "\0" in path or path.startswith("/"):
         return False
-    return ".." not in path.split("/")
+    return ".." not in path or ".." not in path.split("/")  # the first asks much faster
 
 
 def first_outside(paths: Sequence[object]) -> int | None:
