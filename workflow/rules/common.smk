@@ -19,6 +19,7 @@ from clip_sae.config import ConfigError, validate_config
 from clip_sae.fingerprints import current_fingerprint
 from clip_sae.hardware import local_gpus
 from clip_sae.plan import Plan, StoreKey
+from clip_sae.run_lock import AnotherRun, begin_run
 from clip_sae.specs import canonical_json, read_json, write_text
 
 try:
@@ -35,6 +36,16 @@ MODEL_SOURCE = ModelSource(config["model"]["model"], config["model"]["pretrained
 # A job that can use a GPU asks for one where this machine has one; the profile says how many may be
 # in use at once. On a machine without, such jobs run side by side on its cores.
 GPUS_PER_JOB = min(1, local_gpus())
+
+
+# Two runs at once would remove each other's outputs. Snakemake calls this in the main process, when
+# jobs are about to start: never in a dry run, nor in a job on a cluster.
+onstart:
+    try:
+        begin_run(Path(RESULTS), logger.info)
+    except AnotherRun as error:
+        raise WorkflowError(str(error)) from None
+
 
 # Files of the targets `all` and `extended`, to which each rule file adds its own.
 TARGETS = {"all": [], "extended": []}

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clip_sae.artefacts import read_fingerprints, write_sidecar
+from clip_sae.locks import Holder, NoLocks, wait_for
 from clip_sae.specs import code_digest
+from clip_sae.versions import STAGE_VERSIONS
 
 SCRIPTS = Path(__file__).resolve().parent
 
@@ -32,7 +34,12 @@ class Job:
         self.threads: int = snakemake.threads
         self.device = "auto" if snakemake.resources.get("gpu", 0) else "cpu"
         self.started = time.time()
+        no_locks = _wait_for_predecessor(Path(snakemake.log[0]))
         self.log = _start_log(str(snakemake.log[0]), snakemake.rule)
+        if no_locks:
+            self.log.warning("two of this job at once would not be noticed: %s", no_locks)
+        for made in self.makes.values():
+            _check_versions(made["record"])
         if torch := sys.modules.get("torch"):  # adapters that draw or gather never import it
             torch.set_num_threads(self.threads)  # sums depend on it, in the seventh digit
 
@@ -77,6 +84,40 @@ class Job:
             raise RuntimeError(
                 f"the code of {self.code['script']} changed while the job ran, so its output was "
                 f"not published. Run snakemake again."
+            )
+
+
+def _wait_for_predecessor(log: Path) -> str:
+    """Wait for the same job of a snakemake that was killed, if its process lives on.
+
+    Both would write the same files. What the first finishes is found by the second, so the wait
+    is not lost. Returns why that cannot be seen, where the file system has no locks.
+    """
+
+    def tell(holder: Holder | None) -> None:
+        print(
+            f"waiting: this job is still running for a snakemake that has ended ({holder}). It may "
+            "end by itself, or be stopped: what it finishes is used, the rest is made then.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    try:
+        wait_for(log.with_name(f".{log.name}.lock"), tell)
+    except NoLocks as error:
+        return str(error)
+    return ""
+
+
+def _check_versions(record: Mapping) -> None:
+    """Refuse to make with today's code what was planned, and is named, by other code."""
+    for key, ours in STAGE_VERSIONS.get(record["stage"], {}).items():
+        planned = record["spec"][key]
+        if planned != ours:
+            raise RuntimeError(
+                f"the run was planned with {key} {planned} of the stage {record['stage']!r} and "
+                f"its code has {ours} now (clip_sae/versions.py was edited while it ran), so "
+                f"nothing was made. Run snakemake again."
             )
 
 
