@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+
 @dataclass(frozen=True)
 class Holder:
     """A process that holds, or held, a lock; `since` is its local time, `folder` where it runs."""

@@ -33,9 +33,7 @@ def begin_run(results: Path, tell: Callable[[str], None]) -> None:
             "config."
         ) from None
     except NoLocks as error:
-        tell(
-            f"two runs at once in {results} would not be noticed: {error}. Start one at a time."
-        )
+        tell(f"two runs at once in {results} would not be noticed: {error}. Start one at a time.")
         return
     if left_by is not None:
         tell(_how_it_ended(left_by))
