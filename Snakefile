@@ -60,6 +60,7 @@ rule list_artefacts:
         f"{RESULTS}/artefacts.json",
     log:
         f"{LOGS}/list_artefacts.log",
+    localrule: True
     conda:
         "envs/clip_sae.yaml"
     params:

@@ -16,7 +16,7 @@ LEVELS = {
     "artefacts": 0, "fingerprints": 0, "config": 0, "plan": 0, "steering_config": 0,
     "config_mistakes": 0, "locks": 0, "run_lock": 0,
     "steering_plan": 0, "suppression_config": 0, "suppression_plan": 0,
-    "suppression_tables_plan": 0, "garbage": 0, "hardware": 0,
+    "suppression_tables_plan": 0, "garbage": 0, "hardware": 0, "scatter": 0,
     "datasets": 1, "store": 1, "sae": 1, "demo": 1, "batching": 1, "clip_weights": 1, "clip": 1,
     "clip_head": 1, "zeroshot": 1, "vocabulary": 1,
     "extraction_stages": 2, "extraction_job": 2, "extraction": 2, "intervention": 2, "training": 2,

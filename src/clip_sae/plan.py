@@ -83,6 +83,8 @@ class Plan:
         self.workflow = Path(workflow)
         self.src = Path(src)
         self._stores: dict[StoreKey, Artefact] = {}  # in the order in which they were asked for
+        self._saes: dict[tuple[str, int], list[PlannedSae]] = {}
+        self._code: dict[tuple[str, ...], str] = {}
 
     # --- content from outside ---------------------------------------------------------------
 
@@ -225,6 +227,11 @@ class Plan:
 
     def saes(self, name: str, layer: int) -> list[PlannedSae]:
         """All variants of recipe `name` at `layer`: one training job, one pass over the store."""
+        if (name, layer) not in self._saes:
+            self._saes[name, layer] = self._planned_saes(name, layer)
+        return self._saes[name, layer]
+
+    def _planned_saes(self, name: str, layer: int) -> list[PlannedSae]:
         store = self.training_store(name, layer)
         hook = self.config["saes"][name]["hook"]
         planned = []
@@ -317,9 +324,12 @@ class Plan:
 
     def code(self, script: str, resources: Iterable[str] = ()) -> str:
         """Digest of a script's code with all local modules, and of the resources it reads."""
-        files = [self.workflow / "scripts" / f"{script}.py"]
-        files += [self.workflow / "resources" / name for name in resources]
-        return code_digest((), self.src, files)
+        key = (script, *resources)
+        if key not in self._code:
+            files = [self.workflow / "scripts" / f"{script}.py"]
+            files += [self.workflow / "resources" / name for name in key[1:]]
+            self._code[key] = code_digest((), self.src, files)
+        return self._code[key]
 
     def measured(
         self,

@@ -99,9 +99,9 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _local_imports(tree: ast.AST, path: Path, src: Path) -> Iterable[Path]:
-    package = path.relative_to(src).parent.parts if path.is_relative_to(src) else ()
+    inside = path.is_relative_to(src)
+    package = path.relative_to(src).parent.parts if inside else ()
     for node in ast.walk(tree):
-        names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -109,12 +109,13 @@ def _local_imports(tree: ast.AST, path: Path, src: Path) -> Iterable[Path]:
             module = ".".join([*base, *([node.module] if node.module else [])])
             # `from a.b import c`: c may be a module of its own or a name inside a.b
             names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
         for name in names:
             if found := _module_path(name, src):
                 yield found
-        sibling = path.parent  # scripts import helpers that lie beside them
-        if not path.is_relative_to(src):
-            yield from (p for n in names if (p := sibling / f"{n}.py").is_file())
+        if not inside:  # scripts import helpers that lie beside them
+            yield from (p for n in names if (p := path.parent / f"{n}.py").is_file())
 
 
 def _module_path(module: str, src: Path) -> Path | None:

@@ -20,6 +20,7 @@ from clip_sae.fingerprints import current_fingerprint
 from clip_sae.hardware import local_gpus
 from clip_sae.plan import Plan, StoreKey
 from clip_sae.run_lock import AnotherRun, begin_run
+from clip_sae.scatter import BEGIN, parts_of
 from clip_sae.specs import canonical_json, read_json, write_text
 
 try:
@@ -33,9 +34,12 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 MODEL_SOURCE = ModelSource(config["model"]["model"], config["model"]["pretrained"])
 
-# A job that can use a GPU asks for one where this machine has one; the profile says how many may be
-# in use at once. On a machine without, such jobs run side by side on its cores.
-GPUS_PER_JOB = min(1, local_gpus())
+
+# Into how many jobs the longest ones are split: `--set-scatter extraction=8 units=8`, or a profile.
+# Neither a digest nor a bit of a result depends on it.
+scattergather:
+    extraction=1,
+    units=1,
 
 
 # Two runs at once would remove each other's outputs. Snakemake calls this in the main process, when
@@ -72,11 +76,20 @@ def known_fingerprints():
     return found
 
 
-FINGERPRINTS = known_fingerprints()
+FINGERPRINTS = known_fingerprints() if workflow.is_main_process else {}
 
 
-def needs(*artefacts):
-    """All that `artefacts` come from, as the inputs of what makes them.
+def gpus(wildcards):
+    """GPUs of a job that can use one; the profile says how many may be in use at once.
+
+    A cluster has one somewhere. On a single machine without, the answer is 0, and such jobs run side
+    by side on its cores.
+    """
+    return 1 if workflow.non_local_exec else min(1, local_gpus())
+
+
+def needs(*artefacts, parts=()):
+    """All that `artefacts` come from, as the inputs of what makes them, and the parts of the job.
 
     Whether a file is out of date is decided by specs and fingerprints, so that touching or copying
     re-runs nothing, and neither a failed run nor a lost .snakemake folder leaves a stale file
@@ -87,6 +100,9 @@ def needs(*artefacts):
     """
     ARTEFACTS.extend(artefacts)
     paths = list(dict.fromkeys(up.path for made in artefacts for up in made.upstream))
+    paths += [part.path for part in parts]
+    if not workflow.is_main_process:  # a job of a run that has decided
+        return paths
     # Also where another output of the job is missing: where another path is asked for, Snakemake
     # would leave a stale one standing.
     reasons = {made.path: why_stale(made, FINGERPRINTS) for made in artefacts}
@@ -94,14 +110,37 @@ def needs(*artefacts):
     if not reasons:
         whole = all(os.path.exists(made.path) for made in artefacts)
         return [ancient(path) for path in paths] if whole else paths
-    if workflow.is_main_process:
-        for path, reason in reasons.items():
-            logger.info(f"out of date: {path} ({reason})")
-            # Where a clock was wrong: Snakemake compares the mark's time with this one.
-            if os.path.getmtime(path) > time.time():
-                os.utime(path)
-        write_text(Path(STALE_MARK), f"{time.time_ns()}\n")
+    for path, reason in reasons.items():
+        logger.info(f"out of date: {path} ({reason})")
+        # Where a clock was wrong: Snakemake compares the mark's time with this one.
+        if os.path.getmtime(path) > time.time():
+            os.utime(path)
+    write_text(Path(STALE_MARK), f"{time.time_ns()}\n")
     return [*paths, STALE_MARK]
+
+
+def split(split_into, *whole):
+    """The parts that the job which makes `whole` is split into: none where it is one job.
+
+    Args:
+        split_into: `scatter.extraction` or `scatter.units`.
+    """
+    names = split_into("{scatteritem}")
+    return parts_of(whole, names) if len(names) > 1 else []
+
+
+def the_part(parts):
+    """The outputs of a rule for all `parts`: the mark of one; the whole is made, they go."""
+    return temp(parts[0].path.replace(parts[0].spec["part"], "{scatteritem}"))
+
+
+def part_spec(parts, **arguments):
+    """As `job_spec`, of the part that a job's wildcard names."""
+    specs = {
+        part.spec["part"]: job_spec(part, **arguments, part=part.spec["part"])
+        for part in parts
+    }
+    return lambda wildcards: specs[wildcards.scatteritem]
 
 
 def with_sidecar(artefact):

@@ -42,7 +42,7 @@ for name, block in config["saes"].items():
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
                 checkpoint_every_steps=500,
                 processes=1,
             params:
@@ -84,7 +84,7 @@ for name in dict.fromkeys(n for names in TABLES.values() for n in names):
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     measured,
@@ -149,6 +149,7 @@ for table, names in TABLES.items():
             f"{LOGS}/{table}.log",
         benchmark:
             f"{BENCHMARKS}/{table}.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -169,6 +170,7 @@ for table, names in TABLES.items():
             f"{LOGS}/render_{table}.log",
         benchmark:
             f"{BENCHMARKS}/render_{table}.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -217,7 +219,7 @@ rule measure_firing:
         "../../envs/clip_sae.yaml"
     threads: 1
     resources:
-        gpu=GPUS_PER_JOB,
+        gpu=gpus,
     params:
         spec=job_spec(
             firing,
@@ -248,6 +250,7 @@ rule plot_firing:
         f"{LOGS}/plot_firing.log",
     benchmark:
         f"{BENCHMARKS}/plot_firing.tsv"
+    localrule: True
     conda:
         "../../envs/clip_sae.yaml"
     params:
@@ -286,6 +289,7 @@ rule gather_curves:
         f"{LOGS}/gather_curves.log",
     benchmark:
         f"{BENCHMARKS}/gather_curves.tsv"
+    localrule: True
     conda:
         "../../envs/clip_sae.yaml"
     params:
@@ -317,6 +321,7 @@ rule plot_curves:
         f"{LOGS}/plot_curves.log",
     benchmark:
         f"{BENCHMARKS}/plot_curves.tsv"
+    localrule: True
     conda:
         "../../envs/clip_sae.yaml"
     params:

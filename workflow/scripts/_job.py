@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clip_sae.artefacts import read_fingerprints, write_sidecar
+from clip_sae.hardware import GpuClaim
 from clip_sae.locks import Holder, NoLocks, wait_for
 from clip_sae.specs import code_digest
 from clip_sae.versions import STAGE_VERSIONS
@@ -21,7 +22,7 @@ class Job:
 
     Attributes:
         arguments: the values under `arguments` of the rule's spec.
-        device: "cpu" where the job was given no GPU, else "auto".
+        device: "cpu" where the job was given no GPU, else "auto": one of its own, if there is one.
         threads: CPU threads that the job may use.
     """
 
@@ -32,14 +33,19 @@ class Job:
         self.sidecars: list = spec["sidecars"]
         self.code: dict = spec["code"]
         self.threads: int = snakemake.threads
-        self.device = "auto" if snakemake.resources.get("gpu", 0) else "cpu"
         self.started = time.time()
         no_locks = _wait_for_predecessor(Path(snakemake.log[0]))
         self.log = _start_log(str(snakemake.log[0]), snakemake.rule)
         if no_locks:
             self.log.warning("two of this job at once would not be noticed: %s", no_locks)
         for made in self.makes.values():
-            _check_versions(made["record"])
+            check_versions(made["record"])
+        self._resources = snakemake.resources
+        gpus = snakemake.resources.get("gpu", 0)
+        self.device = "auto" if gpus else "cpu"
+        if gpus:  # before torch looks for devices; the claim lasts as long as the process
+            self._claim = GpuClaim(gpus, say=self.log.info)
+            self.log.info("GPU: %s", ", ".join(self._claim.devices) or "none is visible here")
         if torch := sys.modules.get("torch"):  # adapters that draw or gather never import it
             torch.set_num_threads(self.threads)  # sums depend on it, in the seventh digit
 
@@ -48,6 +54,11 @@ class Job:
         import torch  # adapters that draw or gather never import it
 
         return "cuda" if self.device == "auto" and torch.cuda.is_available() else "cpu"
+
+    def batch(self, name: str) -> int:
+        """The rule's resource of that name; on a GPU the one with `_gpu` behind it, if any."""
+        own = self._resources.get(f"{name}_gpu")
+        return own if own and self.torch_device() == "cuda" else getattr(self._resources, name)
 
     def record(self, path: str) -> dict:
         """The record of the spec of one output."""
@@ -109,7 +120,7 @@ def _wait_for_predecessor(log: Path) -> str:
     return ""
 
 
-def _check_versions(record: Mapping) -> None:
+def check_versions(record: Mapping) -> None:
     """Refuse to make with today's code what was planned, and is named, by other code."""
     for key, ours in STAGE_VERSIONS.get(record["stage"], {}).items():
         planned = record["spec"][key]

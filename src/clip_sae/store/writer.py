@@ -116,6 +116,17 @@ class StoreWriter:
         done = {*finished_ranges(self.path, self.layout, self.spec_digest)}
         return [k for k in range(self.layout.n_ranges) if k not in done]
 
+    def forget_damaged(self) -> list[int]:
+        """Read every chunk of the ranges that are there, and let a run redo those that are damaged.
+
+        For ranges that other processes wrote, on other machines perhaps. Returns their numbers.
+        """
+        done = finished_ranges(self.path, self.layout, self.spec_digest)
+        damaged = [k for k in done if check_range(self.path, self.layout, k, self.spec_digest)[0]]
+        for k in damaged:
+            forget_range(self.path, k)
+        return damaged
+
     @contextmanager
     def range(self, k: int) -> Iterator[RangeWriter]:
         """Write range `k`: committed when the block ends well, no trace of it when it raises."""
