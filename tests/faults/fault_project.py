@@ -4,6 +4,7 @@ One recipe, one table: 150 ranges to extract and 3,000 steps to train, seconds e
 injected from outside – signals, limits, disks, files – into the workflow as it is.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -76,16 +77,22 @@ class Run:
 
     def job(self, script: str) -> psutil.Process | None:
         """The Python process of a job by its script's name, also one that outlived snakemake."""
-        for process in psutil.process_iter(["cmdline", "status"]):
-            command = process.info["cmdline"] or []
-            ours = any(word.endswith(f".{script}.py") for word in command)
-            if ours and process.info["status"] != psutil.STATUS_ZOMBIE and self._owns(process):
-                return process
+        for process in filter(self._owns, psutil.process_iter()):
+            with contextlib.suppress(psutil.Error):
+                ours = any(word.endswith(f".{script}.py") for word in process.cmdline())
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                    return process
         return None
 
     def wait_for_job(self, script: str) -> psutil.Process:
-        self.wait_until(lambda: self.job(script) is not None, f"{script} runs")
-        return self.job(script)
+        found: list[psutil.Process | None] = [None]
+
+        def there() -> bool:
+            found[0] = self.job(script)
+            return found[0] is not None
+
+        self.wait_until(there, f"{script} runs")
+        return found[0]
 
     def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
         """Poll until the condition holds; fails if the run ends before."""
@@ -126,7 +133,7 @@ class FaultProject(Project):
         self.targets: tuple[str, ...] = TARGETS
 
     def start(self, *arguments: str) -> Run:
-        run = Run(self, (*self.targets, "--cores", "2", *arguments))
+        run = Run(self, (*self.targets, *arguments, "--cores", "2"))
         self.runs.append(run)
         return run
 
@@ -158,6 +165,23 @@ class FaultProject(Project):
         """The store of the training split."""
         [spec] = self.path.glob("results/activations/*/general-train/*/spec.json")
         return spec.parent
+
+    def start_and_reach(self, ranges: int, *arguments: str) -> tuple[Run, psutil.Process]:
+        """A run that extracts from nothing, and its job, when so many ranges are finished."""
+        self.forget("activations", "saes")
+        run = self.start(*arguments)
+        run.wait_until(lambda: len(self.finished_ranges()) > 0, "the first range is written")
+        job = run.job("extract_activations")  # the other split's takes both cores as well
+        run.wait_until(lambda: len(self.finished_ranges()) >= ranges, f"{ranges} are written")
+        return run, job
+
+    def train_and_reach_checkpoint(self) -> tuple[Run, psutil.Process]:
+        """A run that trains from nothing, and its job, when its first checkpoint is written."""
+        self.forget("saes")
+        run = self.start(*CHECKPOINTS)
+        job = run.wait_for_job("train_saes")
+        run.wait_until(lambda: self.checkpoint() is not None, "a checkpoint is written")
+        return run, job
 
     def finished_ranges(self) -> dict[str, int]:
         """Part file → time of writing, of the training store; {} before it is begun."""
@@ -197,5 +221,6 @@ def without_places(text: str, project: FaultProject) -> str:
     """A message with what differs from run to run taken out: folders, process numbers, times."""
     text = text.replace(f"{project.path}/", "").replace(str(project.path), "the project")
     text = re.sub(r"process \d+ on \S+, since [^,]+, in [^,;)]+", "process … on …, since …", text)
+    text = re.sub(r"(\.tmp/[\w-]+)\.\S+\.[0-9a-f]{32}", r"\1", text)
     text = re.sub(r"^\s*(\[[^]]*\]|\d\d:\d\d:\d\d)\s*", "", text)
     return " ".join(text.split())

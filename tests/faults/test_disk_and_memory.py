@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fault_project import CHECKPOINTS
 
 NO_SPACE = "No space left on device"
 
@@ -61,8 +60,7 @@ def test_disk_full_while_extracting(project, scenario, disk):
 @pytest.mark.fault("disk full while training")
 def test_disk_full_while_training(project, scenario, disk):
     scenario.injected("a file fills the tmpfs after the first checkpoint; then it is removed")
-    run = project.start(*CHECKPOINTS)
-    run.wait_until(lambda: project.checkpoint() is not None, "a checkpoint is written")
+    run, _ = project.train_and_reach_checkpoint()
     disk(0)
     assert run.wait() != 0
     scenario.row.detected = "by the checkpoint, which names the file"
@@ -112,10 +110,8 @@ def test_no_memory_in_extraction(project, scenario, retries):
         "its address space may not grow any more (`prlimit --as`) after 20 of 150 ranges"
         + (", with `--retries 1`" if retries else "")
     )
-    project.forget("activations", "saes")
-    run = project.start("--retries", str(retries))
-    run.wait_until(lambda: len(project.finished_ranges()) >= 20, "20 ranges are written")
-    no_more_memory(run.job("extract_activations"))
+    run, job = project.start_and_reach(20, "--retries", str(retries))
+    no_more_memory(job)
     kept = project.finished_ranges()
     assert (run.wait() == 0) == bool(retries), run.output
     scenario.nothing_wrong_served(project)
@@ -157,10 +153,8 @@ def memory_group():
 @pytest.mark.fault("out of memory in a training")
 def test_no_memory_in_training(project, scenario, memory_group):
     scenario.injected("its memory group is limited after a checkpoint: the kernel kills it")
-    project.forget("saes")
-    run = project.start(*CHECKPOINTS)
-    run.wait_until(lambda: project.checkpoint() is not None, "a checkpoint is written")
-    memory_group(run.job("train_saes"))
+    run, job = project.train_and_reach_checkpoint()
+    memory_group(job)
     assert run.wait() != 0
     scenario.nothing_wrong_served(project)
     scenario.row.detected = "by Snakemake: the job ended by a signal"

@@ -61,9 +61,7 @@ def test_code_edited_during_a_run(project, scenario):
 @pytest.mark.fault("a stage's version raised during a run")
 def test_version_raised_during_a_run(project, scenario):
     scenario.injected("TRAIN_VERSION raised while the stores are extracted; later put back")
-    project.forget("activations", "saes")
-    run = project.start()
-    run.wait_until(lambda: len(project.finished_ranges()) >= 5, "5 ranges are written")
+    run, _ = project.start_and_reach(5)
     versions = "src/clip_sae/versions.py"
     project.replace_in(versions, "TRAIN_VERSION = 2", "TRAIN_VERSION = 3")
     assert run.wait() != 0

@@ -5,7 +5,6 @@ import re
 import signal
 
 import pytest
-from fault_project import CHECKPOINTS
 
 
 def redone(kept: dict, now: dict) -> int:
@@ -13,20 +12,12 @@ def redone(kept: dict, now: dict) -> int:
     return sum(now[part] != kept[part] for part in kept)
 
 
-def start_and_reach_range(project, n: int):
-    """A run that extracts from nothing, at the moment when `n` of 150 ranges are finished."""
-    project.forget("activations", "saes")
-    run = project.start()
-    run.wait_until(lambda: len(project.finished_ranges()) >= n, f"{n} ranges are written")
-    return run
-
-
 @pytest.mark.faults
 @pytest.mark.fault("extraction killed")
 def test_extraction_killed_in_the_middle(project, scenario):
     scenario.injected("`kill -9` of its process after 20 of 150 ranges")
-    run = start_and_reach_range(project, 20)
-    run.job("extract_activations").send_signal(signal.SIGKILL)
+    run, job = project.start_and_reach(20)
+    job.kill()
     assert run.wait() != 0
     kept = project.finished_ranges()
     assert 20 <= len(kept) < 150
@@ -41,10 +32,8 @@ def test_extraction_killed_in_the_middle(project, scenario):
 @pytest.mark.fault("training killed")
 def test_training_killed_after_a_checkpoint(project, scenario):
     scenario.injected("`kill -9` of its process after a checkpoint (every 200 of 3,000 steps)")
-    project.forget("saes")
-    run = project.start(*CHECKPOINTS)
-    run.wait_until(lambda: project.checkpoint() is not None, "a checkpoint is written")
-    run.job("train_saes").send_signal(signal.SIGKILL)
+    run, job = project.train_and_reach_checkpoint()
+    job.kill()
     assert run.wait() != 0
     assert not [*project.path.glob("results/saes/*/*/*/COMPLETE.json")]
     scenario.nothing_wrong_served(project)
@@ -59,9 +48,8 @@ def test_training_killed_after_a_checkpoint(project, scenario):
 @pytest.mark.fault("snakemake killed, its job lives on")
 def test_snakemake_killed_and_its_job_lives_on(project, scenario):
     scenario.injected("`kill -9` of snakemake while it extracts; then, at once, `snakemake`")
-    run = start_and_reach_range(project, 10)
+    run, job = project.start_and_reach(10)
     run.kill()
-    job = run.job("extract_activations")
     job.suspend()  # so that it is certainly there when the next run begins
     kept = project.finished_ranges()
     scenario.nothing_wrong_served(project)
@@ -82,7 +70,7 @@ def test_snakemake_killed_and_its_job_lives_on(project, scenario):
 @pytest.mark.fault("the machine goes down")
 def test_everything_killed_at_once(project, scenario):
     scenario.injected("`kill -9` of snakemake and all its jobs at once")
-    run = start_and_reach_range(project, 20)
+    run, _ = project.start_and_reach(20)
     os.killpg(run.process.pid, signal.SIGKILL)
     run.process.wait()
     kept = project.finished_ranges()

@@ -9,18 +9,17 @@ SENTENCE = "another snakemake ("
 
 
 def check_second_is_refused(project, second, scenario):
-    project.forget("activations", "saes")
-    run = project.start()
-    run.wait_until(lambda: len(project.finished_ranges()) >= 5, "5 ranges are written")
+    run, job = project.start_and_reach(5)
+    job.suspend()  # so that it is not over before the second one is there
     dry = second.run_once("--dry-run")
     assert dry.process.returncode == 0 and SENTENCE not in dry.output
     refused = second.run_once()
-    assert run.process.poll() is None, "the first run ended too early to be disturbed"
     assert refused.process.returncode != 0
     assert "Execute" not in refused.output  # no job was begun
     scenario.row.detected = "by the lock on the results folder; a dry run passes"
     scenario.saw(refused, SENTENCE, project)
     assert f"process {run.process.pid} " in refused.output
+    job.resume()
     assert run.wait() == 0, run.output
     scenario.is_whole(project)
     scenario.row.lost = "nothing"

@@ -138,6 +138,7 @@ def _start_log(path: str, rule: str) -> logging.Logger:
     handlers = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
     for handler in handlers:
         handler.setFormatter(form)
+    logging.raiseExceptions = False  # a full disk: the log is cut, the message goes to the terminal
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     sys.excepthook = _log_exception
     return logging.getLogger("clip_sae")
