@@ -187,6 +187,11 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        # Python's own error names no file where the disk is full.
+        advice = "Make room or mend the disk and run snakemake again"
+        raise OSError(error.errno, f"{error.strerror}. {advice}", str(path)) from error
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -19,6 +19,7 @@ from clip_sae.config import ConfigError, validate_config
 from clip_sae.fingerprints import current_fingerprint
 from clip_sae.hardware import local_gpus
 from clip_sae.plan import Plan, StoreKey
+from clip_sae.run_lock import AnotherRun, begin_run
 from clip_sae.scatter import BEGIN, parts_of
 from clip_sae.specs import ParsedCode, canonical_json, read_json, write_text
 
@@ -41,6 +42,15 @@ MODEL_SOURCE = ModelSource(config["model"]["model"], config["model"]["pretrained
 scattergather:
     extraction=1,
     units=1,
+
+
+# Two runs at once would remove each other's outputs. Snakemake calls this in the main process, when
+# jobs are about to start: never in a dry run, nor in a job on a cluster.
+onstart:
+    try:
+        begin_run(Path(RESULTS), logger.info)
+    except AnotherRun as error:
+        raise WorkflowError(str(error)) from None
 
 
 # Files of the targets `all` and `extended`, to which each rule file adds its own.

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from clip_sae.artefacts import read_fingerprints, write_sidecar
 from clip_sae.hardware import GpuClaim
+from clip_sae.locks import Holder, NoLocks, wait_for
 from clip_sae.specs import code_digest
+from clip_sae.versions import STAGE_VERSIONS
 
 SCRIPTS = Path(__file__).resolve().parent
 
@@ -32,7 +34,12 @@ class Job:
         self.code: dict = spec["code"]
         self.threads: int = snakemake.threads
         self.started = time.time()
+        no_locks = _wait_for_predecessor(Path(snakemake.log[0]))
         self.log = _start_log(str(snakemake.log[0]), snakemake.rule)
+        if no_locks:
+            self.log.warning("two of this job at once would not be noticed: %s", no_locks)
+        for made in self.makes.values():
+            check_versions(made["record"])
         self._resources = snakemake.resources
         gpus = snakemake.resources.get("gpu", 0)
         self.device = "auto" if gpus else "cpu"
@@ -91,12 +98,47 @@ class Job:
             )
 
 
+def _wait_for_predecessor(log: Path) -> str:
+    """Wait for the same job of a snakemake that was killed, if its process lives on.
+
+    Both would write the same files. What the first finishes is found by the second, so the wait
+    is not lost. Returns why that cannot be seen, where the file system has no locks.
+    """
+
+    def tell(holder: Holder | None) -> None:
+        print(
+            f"waiting: this job is still running for a snakemake that has ended ({holder}). It may "
+            "end by itself, or be stopped: what it finishes is used, the rest is made then.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    try:
+        wait_for(log.with_name(f".{log.name}.lock"), tell)
+    except NoLocks as error:
+        return str(error)
+    return ""
+
+
+def check_versions(record: Mapping) -> None:
+    """Refuse to make with today's code what was planned, and is named, by other code."""
+    for key, ours in STAGE_VERSIONS.get(record["stage"], {}).items():
+        planned = record["spec"][key]
+        if planned != ours:
+            raise RuntimeError(
+                f"the run was planned with {key} {planned} of the stage {record['stage']!r} and "
+                f"its code has {ours} now (clip_sae/versions.py was edited while it ran), so "
+                f"nothing was made. Run snakemake again."
+            )
+
+
 def _start_log(path: str, rule: str) -> logging.Logger:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     form = logging.Formatter(f"%(asctime)s {rule}: %(message)s", "%H:%M:%S")
     handlers = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
     for handler in handlers:
         handler.setFormatter(form)
+    logging.raiseExceptions = False  # a full disk: the log is cut, the message goes to the terminal
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     sys.excepthook = _log_exception
     return logging.getLogger("clip_sae")

@@ -9,6 +9,7 @@ from _job import Job
 from clip_sae.analyses.typographic.choice import best_of, choose, unit_table
 from clip_sae.analyses.typographic.responses import Responses
 from clip_sae.npz import read_arrays
+from clip_sae.specs import write_text
 
 job = Job(snakemake)
 arguments = job.arguments
@@ -44,5 +45,5 @@ tables = {
     else pd.DataFrame(columns=columns),
 }
 for name, path in arguments["tables"].items():
-    tables[name].to_csv(path, index=False)
+    write_text(Path(path), tables[name].to_csv(index=False))
     job.publish(path, rows=len(tables[name]))

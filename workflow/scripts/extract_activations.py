@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from _job import Job
+from _job import Job, check_versions
 
 from clip_sae.architecture import ModelSource, architecture
 from clip_sae.clip import load_clip
@@ -30,6 +30,8 @@ work = ExtractJob(
     max_pixels=arguments["max_pixels"],
     fingerprints=job.fingerprints(),
 )
+for record in work.specs.values():  # also in a part, whose own record has no version
+    check_versions(record)
 if part == BEGIN:
     work.open_writers(rebuild=True)
     job.publish(output, ranges=work.layout.n_ranges)

@@ -4,7 +4,7 @@ Casts and guards the values (float16 ends at 65,504), cuts them into chunks, and
 One thread compresses, checksums and writes a chunk, and another sums it, while the next is cast.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from math import prod
 from pathlib import Path
 
@@ -68,6 +68,12 @@ class ArrayStream:
         image_sums(stored, sums, squares, finite=True)
         self.stats.add(sums, squares, prod(self.array.row_shape[:-1]), self._largest)
 
+    def close(self) -> None:
+        """Let go of the file, whatever became of it, once no thread works on it any more."""
+        wait(self._pending)
+        self.shard.close()
+        self.shard.path.unlink(missing_ok=True)
+
     def _wait(self) -> None:
         """Until the chunk before is written and summed; raises what that raised."""
         for future in self._pending:
@@ -77,14 +83,13 @@ class ArrayStream:
 class RangeWriter:
     """Takes the images of range `k` in row order; made by `StoreWriter.range`."""
 
-    def __init__(self, writer, k: int) -> None:
+    def __init__(self, writer, k: int, pool: ThreadPoolExecutor) -> None:
         self._writer, self.k = writer, k
         self.start, self.stop = writer.layout.range_bounds(k)
         self._streams: dict[str, ArrayStream] = {}
-        self._pool = ThreadPoolExecutor(2, "store-writer")
         try:
             for name, array in writer.layout.arrays.items():
-                self._streams[name] = ArrayStream(writer.path, array, k, self._pool)
+                self._streams[name] = ArrayStream(writer.path, array, k, pool)
         except BaseException:
             self.discard()
             raise
@@ -169,7 +174,5 @@ class RangeWriter:
 
     def discard(self) -> None:
         """Close and remove the temporary files; nothing happens to what is committed."""
-        self._pool.shutdown()
         for stream in self._streams.values():
-            stream.shard.close()
-            stream.shard.path.unlink(missing_ok=True)
+            stream.close()
