@@ -70,9 +70,10 @@ class TokenStream:
         self.dtype = store.disk_dtype if raw else np.dtype(np.float32)
         tokens_per_image, d_model = store.token_shape(tokens)
         image_bytes = tokens_per_image * d_model * store.disk_dtype.itemsize
+        # Whether all tokens are shuffled together, or would be but for a last, partial block.
+        self.fits = not buffer_images and store.n_images * image_bytes <= RESIDENT_BYTES
         if not buffer_images:
-            fits = store.n_images * image_bytes <= RESIDENT_BYTES
-            buffer_images = store.n_images if fits else IMAGES_PER_BATCH_TOKEN * batch_tokens
+            buffer_images = store.n_images if self.fits else IMAGES_PER_BATCH_TOKEN * batch_tokens
         n_cls = 0 if tokens == "patch" else 1
         n_patches = tokens_per_image - n_cls
         self._plan = ShufflePlan(store.layout, n_cls, n_patches, buffer_images, seed)
