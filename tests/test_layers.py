@@ -20,6 +20,7 @@ LEVELS = {
     "datasets": 1, "store": 1, "sae": 1, "demo": 1, "batching": 1, "clip_weights": 1, "clip": 1,
     "clip_head": 1, "zeroshot": 1, "vocabulary": 1,
     "extraction_stages": 2, "extraction_job": 2, "extraction": 2, "intervention": 2, "training": 2,
+    "live_source": 2, "live_tokens": 2,
     "attack": 2, "attacked_pairs": 2, "cls_attention": 2, "defence_prefix": 2,
     "typographic_config": 0, "typographic_plan": 0, "augment_config": 0, "pictures_config": 0,
     "pictures_plan": 0, "class_concepts_config": 0, "class_concepts_plan": 0,

@@ -1,6 +1,7 @@
 """Activations → sparse autoencoders → Tables 3 and 4, firing rates, training curves.
 
-INPUTS   {results}/activations/**/COMPLETE.json
+INPUTS   {results}/activations/**/COMPLETE.json; with `stream: true` the manifest and the fingerprint
+         of the weights instead, for the training alone
 OUTPUTS  {results}/saes/{recipe}/L{layer}/{variant}-{digest}/ (a SAELens folder each),
          {results}/table3.*, table4.*, firing.*, training_curves.*
 """
@@ -25,7 +26,6 @@ RECIPES = [name for name in config["saes"] if name not in IN_EXTENDED - IN_ALL]
 for name, block in config["saes"].items():
     for layer in plan.layers(name):
         saes = plan.saes(name, layer)
-        store = plan.training_store(name, layer)
 
         rule:
             name:
@@ -40,7 +40,8 @@ for name, block in config["saes"].items():
                 f"{BENCHMARKS}/train_{name}_L{layer:02d}.tsv"
             conda:
                 "../../envs/clip_sae.yaml"
-            threads: 1
+            # streamed tokens are made beside the training, which has as many threads as without
+            threads: 2 if block["stream"] else 1
             resources:
                 gpu=gpus,
                 checkpoint_every_steps=500,
@@ -50,7 +51,7 @@ for name, block in config["saes"].items():
                     *(sae.artefact for sae in saes),
                     hook=block["hook"],
                     layer=layer,
-                    store=str(store.folder),
+                    **plan.training_tokens(name, layer),
                     saes={
                         sae.variant: {
                             "path": sae.artefact.path,

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .encoding import ACCEPTED, LIMITS, absmax_if_fit, encode, first_bad_value
-from .errors import ActivationOverflow, StoreError
+from .encoding import ACCEPTED, encode
+from .errors import StoreError
 from .files import ACTS, publish, sweep, temporary_path
 from .layout import FILL_VALUES, ArrayLayout
+from .overflow import checked_absmax
 from .packed_shard import shard_writer
 from .parts import ArrayStats, image_sums, withdraw, write_part
 
@@ -135,24 +136,13 @@ class RangeWriter:
             )
 
     def _checked_absmax(self, name: str, values: np.ndarray) -> float:
-        dtype = self._writer.layout.dtype
-        largest = absmax_if_fit(values, dtype)
-        if largest is not None:
-            return largest
-        (i, *token, d), value = first_bad_value(values, dtype)
-        row = self.start + self.rows + i
-        where = f"{name} {token[0]}" if token else name
-        if np.isnan(value):
-            advice = "The model itself produced it: check the weights, or run it in float32."
-        elif dtype == "float16":
-            advice = "Set `dtype: bfloat16` for this store and run snakemake again."
-        else:
-            advice = "Run the model in float32, or check its weights."
-        raise ActivationOverflow(
-            f"{self._writer.label}: image row {row} (manifest row "
-            f"{self._writer.source_index[row]}), {where}, d_model index {d} is {value:g}; "
-            f"{dtype} is stored up to {LIMITS[dtype]:g}. {advice}"
-        )
+        first = self.start + self.rows
+
+        def place(i: int) -> str:
+            source = self._writer.source_index[first + i]
+            return f"{self._writer.label}: image row {first + i} (manifest row {source})"
+
+        return checked_absmax(values, self._writer.layout.dtype, name, place)
 
     def commit(self) -> None:
         """Rename the finished shard files into place, then write the part file."""
