@@ -30,8 +30,10 @@ include: "workflow/rules/examples.smk"
 include: "workflow/rules/concepts.smk"
 include: "workflow/rules/quality.smk"
 include: "workflow/rules/class_concepts.smk"
-# last: which stores are wanted is known when all others have asked for theirs
+# last: which stores are wanted, and by whom, is known when all others have asked for theirs
+include: "workflow/rules/drop.smk"
 include: "workflow/rules/activations.smk"
+include: "workflow/rules/work.smk"
 
 
 if workflow.is_main_process:
@@ -68,6 +70,8 @@ rule list_artefacts:
     conda:
         "envs/clip_sae.yaml"
     params:
-        spec=job_spec(artefacts=sorted(artefact.path for artefact in ARTEFACTS)),
+        spec=job_spec(
+            artefacts=sorted([*(artefact.path for artefact in ARTEFACTS), *MARKERS])
+        ),
     script:
         "workflow/scripts/list_artefacts.py"

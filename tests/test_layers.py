@@ -14,7 +14,7 @@ SRC = Path(__file__).resolve().parents[1] / "src" / "clip_sae"
 LEVELS = {
     "versions": 0, "specs": 0, "recipe_values": 0, "recipes": 0, "metrics": 0, "architecture": 0,
     "artefacts": 0, "fingerprints": 0, "config": 0, "plan": 0, "steering_config": 0,
-    "config_mistakes": 0, "npz": 0, "locks": 0, "run_lock": 0,
+    "config_mistakes": 0, "npz": 0, "locks": 0, "run_lock": 0, "dropping": 0, "store_turns": 0,
     "steering_plan": 0, "suppression_config": 0, "suppression_plan": 0,
     "suppression_tables_plan": 0, "garbage": 0, "hardware": 0, "scatter": 0,
     "datasets": 1, "store": 1, "sae": 1, "demo": 1, "batching": 1, "clip_weights": 1, "clip": 1,
@@ -28,7 +28,7 @@ LEVELS = {
     "adaptation": 2, "adaptation_config": 0, "adaptation_plan": 0, "adaptation_changes_config": 0,
     "adaptation_changes_plan": 0,
     "analyses": 3,
-    "cli": 4, "__main__": 5,
+    "scale": 3, "commands": 4, "cli": 4, "__main__": 5,
 }  # fmt: skip
 # Within level 1 only these arrows exist.
 MAY = {

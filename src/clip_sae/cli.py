@@ -1,5 +1,6 @@
 """`python -m clip_sae <verb>`: what is done to results by hand, beside the workflow.
 
+plan      say what a config needs, before anything runs; exit code 1 if the disk is too small
 verify    check stores against their checksums; --repair lets the next run redo what is damaged
 gc        list (and with --delete remove) artefacts that no config needs
 reindex   list a data folder again after its content has changed
@@ -7,25 +8,31 @@ convert   turn an SAE of another project into an SAE folder of this one
 """
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
+from clip_sae.commands.plan_command import add_plan
+from clip_sae.commands.workflow import run_snakemake
+from clip_sae.dropping import dropped_below, store_of
 from clip_sae.garbage import find_orphans
 from clip_sae.specs import read_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code: 0 fine, 1 damage found, 2 wrong usage."""
+    """Run one verb; returns the exit code.
+
+    0: fine. 1: damage found, or a disk too small. 2: wrong usage.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m clip_sae",
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
+    add_plan(verbs)
     _add_verify(verbs)
     _add_gc(verbs)
     _add_reindex(verbs)
@@ -51,8 +58,14 @@ def _add_verify(verbs) -> None:
 def _verify(options: argparse.Namespace) -> int:
     from clip_sae.store import verify_store  # zarr takes a while to import: only where it is used
 
-    folders = [folder for path in options.stores for folder in _stores_below(path)]
-    if not folders:
+    folders, dropped = [], []
+    for path in options.stores:
+        gone = [found for found in dropped_below(path) if not store_of(found).exists()]
+        folders += _stores_below(path, missing_ok=bool(gone))
+        dropped += gone
+    for marker in dropped:
+        print(f"{store_of(marker)}: deleted after use ({marker}); extracted again when needed")
+    if not folders and not dropped:
         raise ValueError(
             f"no store found below {', '.join(map(str, options.stores))}; a store is a folder "
             "with spec.json and acts.zarr, e.g. results/activations/demo/general-train/…"
@@ -69,8 +82,8 @@ def _verify(options: argparse.Namespace) -> int:
     return 1 if damaged else 0
 
 
-def _stores_below(path: Path) -> list[Path]:
-    if not path.exists():
+def _stores_below(path: Path, missing_ok: bool) -> list[Path]:
+    if not path.exists() and not missing_ok:
         raise FileNotFoundError(f"{path} does not exist")
     return sorted(found.parent for found in path.rglob("acts.zarr"))
 
@@ -94,7 +107,7 @@ def _gc(options: argparse.Namespace) -> int:
     needed: dict[Path, set[str]] = {}
     for config in configs:
         results = Path(yaml.safe_load(config.read_text()).get("results", "results"))
-        _snakemake(config, "list_artefacts", "--forcerun", "list_artefacts", "--quiet", "all")
+        run_snakemake(config, "list_artefacts", "--forcerun", "list_artefacts", "--quiet", "all")
         listed = read_json(results / "artefacts.json")
         if listed is None:
             raise RuntimeError(f"snakemake wrote no list of artefacts for {config}")
@@ -131,7 +144,7 @@ def _reindex(options: argparse.Namespace) -> int:
             f"{', '.join(names)}"
         )
     rule = f"index_{options.dataset}"
-    _snakemake(options.config, rule, "--forcerun", rule)
+    run_snakemake(options.config, rule, "--forcerun", rule)
     print("Run snakemake again: what was made from other content is rebuilt.")
     return 0
 
@@ -188,10 +201,3 @@ def _convert(options: argparse.Namespace) -> int:
     for note in done.notes:
         print(f"  {note}")
     return 0
-
-
-def _snakemake(config: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "all"]
-    command += ["--replace-workflow-config", "--configfile", str(config)]
-    if (code := subprocess.run(command, check=False).returncode) != 0:
-        raise RuntimeError(f"snakemake failed with exit code {code}: see its messages above")

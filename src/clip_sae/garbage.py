@@ -21,7 +21,9 @@ FOLDERS = {
     "adaptation": 2,
     "defence_prefix": 1,
 }
-MIXED = ("measurements", "vocabulary")  # where digests name files, or folders with a COMPLETE.json
+# Where digests name files, or folders with a COMPLETE.json; `dropped` holds records of stores that
+# were deleted after use.
+MIXED = ("measurements", "vocabulary", "dropped")
 
 
 @dataclass(frozen=True)

@@ -56,16 +56,21 @@ class PlannedSae:
 
 @dataclass(frozen=True)
 class ExtractionJob:
-    """Stores that one forward pass over one split fills."""
+    """Stores that one forward pass over one split fills.
+
+    `part`: what tells it from other jobs of the same block of layers, which only stores that are
+    not kept have.
+    """
 
     dataset: str
     split: str
     block: int
+    part: str
     stores: tuple[StoreKey, ...]
 
     @property
     def name(self) -> str:
-        return f"{self.dataset}_{self.split}_block{self.block}"
+        return f"{self.dataset}_{self.split}_block{self.block}{self.part}"
 
 
 class Plan:
@@ -83,6 +88,7 @@ class Plan:
         self.workflow = Path(workflow)
         self.src = Path(src)
         self._stores: dict[StoreKey, Artefact] = {}  # in the order in which they were asked for
+        self.parts: dict[StoreKey, str] = {}  # of stores that are not extracted with their block
         self._saes: dict[tuple[str, int], list[PlannedSae]] = {}
         self._code: dict[tuple[str, ...], str] = {}
 
@@ -203,15 +209,28 @@ class Plan:
         place = {"split": key.split, "hook": key.hook, "layer": key.layer}
         return {"version": EXTRACT_VERSION, **place} | {name: block[name] for name in keys}
 
+    @property
+    def stores(self) -> dict[StoreKey, Artefact]:
+        """The stores wanted so far."""
+        return dict(self._stores)
+
+    @property
+    def temporary(self) -> bool:
+        """Whether stores are deleted when all that reads them is made."""
+        block = self.config["activations"]
+        return block["temporary"] or block["layers_at_once"] is not None
+
     def extraction_jobs(self) -> list[ExtractionJob]:
         """Group the wanted stores: one job per block of layers of a split, one forward pass each.
 
-        A block is `layer // layers_per_job`, so that a new layer touches its own block only.
+        A block is `layer // layers_per_job`, so that a new layer touches its own block only. Stores
+        that are not kept are parted further (`parts`).
         """
         per_job = self.config["activations"]["layers_per_job"]
         blocks: dict[tuple, list[StoreKey]] = {}
         for key in self._stores:
-            blocks.setdefault((key.dataset, key.split, key.layer // per_job), []).append(key)
+            place = (key.dataset, key.split, key.layer // per_job, self.parts.get(key, ""))
+            blocks.setdefault(place, []).append(key)
         return [
             ExtractionJob(*place, tuple(sorted(keys, key=lambda k: (k.layer, k.hook))))
             for place, keys in sorted(blocks.items())

@@ -33,7 +33,7 @@ for job in plan.extraction_jobs():
         name:
             f"extract_{job.name}"
         input:
-            needs(*stores, parts=parts),
+            needs(*stores, parts=parts) + after_turns(job),
         output:
             [store.path for store in stores],
         log:
@@ -58,7 +58,7 @@ for job in plan.extraction_jobs():
         name:
             f"extract_{job.name}_begin"
         input:
-            needs(*begun),
+            needs(*begun) + after_turns(job),
         output:
             temp(begun[0].path),
         log:

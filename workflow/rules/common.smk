@@ -13,6 +13,8 @@ os.environ |= {
     "PYTHONPATH": f"{SRC}{os.pathsep}{os.getenv('PYTHONPATH', '')}".rstrip(os.pathsep)
 }
 
+from snakemake.cli import parse_args
+
 from clip_sae.artefacts import why_stale
 from clip_sae.architecture import ModelSource
 from clip_sae.config import ConfigError, validate_config
@@ -55,13 +57,35 @@ onstart:
 
 # Files of the targets `all` and `extended`, to which each rule file adds its own.
 TARGETS = {"all": [], "extended": []}
-# Everything that some rule makes, for `python -m clip_sae gc`.
-ARTEFACTS = []
+# Everything that some rule makes, for `python -m clip_sae gc`; what each job makes; and of that, what
+# is out of date or missing.
+ARTEFACTS, JOBS = [], []
+STALE, MISSING = set(), set()
 
 # The input of every job whose output is out of date. It is written when the workflow is read and
 # something is stale; its content differs each time, because Snakemake ignores a newer file whose
 # checksum it knows.
 STALE_MARK = f"{RESULTS}/.out-of-date"
+
+
+def asked_for():
+    """The targets of this run, and whether jobs are forced.
+
+    Snakemake keeps both to itself while it reads the workflow, so its command line is read again.
+    A job's own process is told through the environment.
+    """
+    if not workflow.is_main_process:
+        return os.environ.get("CLIP_SAE_TARGETS", "all").split(os.pathsep), True
+    targets, forced = ["all"], True
+    if "snakemake" in sys.argv[0]:
+        _, asked = parse_args(sys.argv[1:])
+        targets = sorted(asked.targets) or targets
+        forced = bool(asked.force or asked.forceall or asked.forcerun)
+    os.environ["CLIP_SAE_TARGETS"] = os.pathsep.join(targets)
+    return targets, forced
+
+
+ASKED, FORCED = asked_for()
 
 
 def known_fingerprints():
@@ -78,7 +102,10 @@ def known_fingerprints():
     return found
 
 
-FINGERPRINTS = known_fingerprints() if workflow.is_main_process else {}
+# Whether this process asks what is out of date. A job on a cluster belongs to a run that has decided;
+# it asks only where its rules themselves depend on the answer (drop.smk).
+DECIDES = workflow.is_main_process or plan.temporary
+FINGERPRINTS = known_fingerprints() if DECIDES else {}
 
 
 def gpus(wildcards):
@@ -101,24 +128,40 @@ def needs(*artefacts, parts=()):
     when a job before it runs, whatever other reasons it has.)
     """
     ARTEFACTS.extend(artefacts)
-    paths = list(dict.fromkeys(up.path for made in artefacts for up in made.upstream))
-    paths += [part.path for part in parts]
-    if not workflow.is_main_process:  # a job of a run that has decided
+    if artefacts[0].stage != "part":
+        JOBS.append(artefacts)
+    upstream = {up.path: up for made in artefacts for up in made.upstream}
+    paths = [*upstream, *(part.path for part in parts)]
+    if not DECIDES:
         return paths
     # Also where another output of the job is missing: where another path is asked for, Snakemake
     # would leave a stale one standing.
     reasons = {made.path: why_stale(made, FINGERPRINTS) for made in artefacts}
     reasons = {path: reason for path, reason in reasons.items() if reason}
+    MISSING.update(made.path for made in artefacts if not os.path.exists(made.path))
+    STALE.update(reasons)
     if not reasons:
-        whole = all(os.path.exists(made.path) for made in artefacts)
-        return [ancient(path) for path in paths] if whole else paths
-    for path, reason in reasons.items():
-        logger.info(f"out of date: {path} ({reason})")
-        # Where a clock was wrong: Snakemake compares the mark's time with this one.
-        if os.path.getmtime(path) > time.time():
-            os.utime(path)
-    write_text(Path(STALE_MARK), f"{time.time_ns()}\n")
+        if any(made.path in MISSING for made in artefacts):
+            return paths
+        dropped = [
+            path
+            for path, up in upstream.items()
+            if up.stage == "extract" and not FORCED and not os.path.exists(path)
+        ]
+        return [ancient(path) for path in paths if path not in dropped]
+    if workflow.is_main_process:
+        for path, reason in reasons.items():
+            logger.info(f"out of date: {path} ({reason})")
+            mark_stale(path)
     return [*paths, STALE_MARK]
+
+
+def mark_stale(path):
+    """Make the mark of this reading of the workflow newer than `path`, which takes it as input."""
+    # Where a clock was wrong: Snakemake compares the mark's time with this one.
+    if os.path.getmtime(path) > time.time():
+        os.utime(path)
+    write_text(Path(STALE_MARK), f"{time.time_ns()}\n")
 
 
 def split(split_into, *whole):

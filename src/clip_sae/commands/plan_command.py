@@ -1,0 +1,107 @@
+"""`python -m clip_sae plan`: what a config costs, before anything runs."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from clip_sae.commands.workflow import run_snakemake
+from clip_sae.hardware import local_gpus
+
+SCHEMA = Path("workflow/schemas/config.schema.yaml")
+TARGETS = ("all", "extended", "adaptation")
+
+
+def add_plan(verbs) -> None:
+    """Add the verb to a parser's subparsers."""
+    verb = verbs.add_parser("plan", help="what a config needs: images, bytes, device-hours, jobs")
+    verb.add_argument("--config", type=Path, default=Path("config.yaml"))
+    verb.add_argument("--target", choices=TARGETS, default="all")
+    verb.add_argument(
+        "--images",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="DATASET/SPLIT=N",
+        help="images of sets that nobody has counted",
+    )
+    verb.add_argument("--gpus", type=int, help="devices (default: GPUs of this machine, or 1)")
+    verb.add_argument(
+        "--tflops",
+        type=float,
+        help="1e12 FLOP/s that one device sustains (default: of earlier jobs, else 50 on a GPU)",
+    )
+    verb.add_argument(
+        "--images-per-second",
+        type=float,
+        help="images that one job decodes (default: of earlier jobs, else 90 a core)",
+    )
+    verb.add_argument("--json", action="store_true", help="the same as JSON")
+    verb.set_defaults(run=run_plan)
+
+
+def run_plan(options: argparse.Namespace) -> int:
+    """Print the plan; returns 1 where the disk is too small, else 0."""
+    # pandas and numpy take a while to import: only where they are used
+    from clip_sae.config import load_config
+    from clip_sae.plan import Plan
+    from clip_sae.scale.estimate import Estimator
+    from clip_sae.scale.images import parse_images
+    from clip_sae.scale.listing import WorkListing
+    from clip_sae.scale.report import report
+    from clip_sae.specs import read_json
+
+    given = parse_images(options.images)
+    config = load_config(options.config, SCHEMA)
+    _check_images(given, config, options.config)
+    plan = Plan(config, workflow=SCHEMA.parents[1], src=Path(__file__).resolve().parents[2])
+    # --nolock: a run may be under way, which this neither disturbs nor waits for
+    arguments = ("list_work", "--forcerun", "list_work", "--nolock")
+    run_snakemake(options.config, *arguments, quiet=True)
+    listed = read_json(Path(plan.results) / "work.json")
+    if listed is None:
+        raise RuntimeError(f"snakemake wrote no list of work for {options.config}")
+    speeds = _speeds(options)
+    listing = WorkListing.from_dict(listed)
+    estimate = Estimator(plan, listing, options.target, given, speeds).estimate()
+    if options.json:
+        print(json.dumps(estimate.to_dict(), indent=1))
+    else:
+        print(report(estimate, speeds.devices, config["activations"], plan.results))
+    return 1 if estimate.disk.missing > 0 else 0
+
+
+def _check_images(given: dict, config: dict, path: Path) -> None:
+    for dataset, _ in given:
+        if dataset not in config["datasets"]:
+            raise ValueError(
+                f"--images names {dataset!r}, which is not a data set of {path}; there are: "
+                f"{', '.join(config['datasets'])}."
+            )
+
+
+def _speeds(options: argparse.Namespace):
+    from clip_sae.scale.estimate import Speeds
+    from clip_sae.scale.rates import CPU_CORE_FLOPS, GPU_FLOPS, IMAGES_PER_CORE, Rate
+
+    gpus, cores = local_gpus(), os.cpu_count() or 1
+    devices = options.gpus if options.gpus is not None else max(1, gpus)
+    if devices < 1:
+        raise ValueError(f"--gpus is {devices}; it must be 1 or more.")
+    given = set()
+    if options.gpus or gpus:
+        flops = Rate(GPU_FLOPS, "taken for a data-centre GPU; --tflops says another")
+    else:
+        flops = Rate(cores * CPU_CORE_FLOPS, f"taken for {cores} CPU cores; --tflops says another")
+    images = Rate(cores * IMAGES_PER_CORE, f"{IMAGES_PER_CORE} on each of {cores} cores")
+    for name in ("tflops", "images_per_second"):
+        value = getattr(options, name)
+        if value is not None and value <= 0:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be more than 0.")
+    if options.tflops:
+        flops = Rate(options.tflops * 1e12, "given")
+        given.add("flops")
+    if options.images_per_second:
+        images = Rate(options.images_per_second, "given")
+        given.add("images")
+    return Speeds(flops, images, devices, frozenset(given))

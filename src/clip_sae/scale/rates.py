@@ -1,0 +1,45 @@
+"""How fast a stage works: measured in earlier jobs of the same results, else taken to be.
+
+Snakemake's benchmark files ({results}/benchmarks/<rule>.tsv) hold the seconds of each job's last
+run, and so of this machine. They contain starting Python and loading weights, some seconds a job.
+"""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+GPU_FLOPS = 50e12  # sustained on a data-centre GPU: a tenth of the bfloat16 peak of an H100 or so
+CPU_CORE_FLOPS = 40e9  # sustained float32 on one core of a server
+IMAGES_PER_CORE = 90  # ImageNet's JPEGs decoded and resized a second, on one core
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Units of work a second of one device; `source` says where it is from, for the reader."""
+
+    per_second: float
+    source: str
+
+
+def read_seconds(benchmarks: Path) -> dict[str, float]:
+    """Return {rule: seconds of its last run}, without files that cannot be read."""
+    found = {}
+    for path in sorted(benchmarks.glob("*.tsv")) if benchmarks.is_dir() else []:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        try:
+            found[path.stem] = float(rows[-1]["s"])
+        except (IndexError, KeyError, TypeError, ValueError):
+            continue  # a killed job's file
+    return found
+
+
+def measured_rate(work: Mapping[str, float], seconds: Mapping[str, float]) -> Rate | None:
+    """The rate of the jobs in `work` ({rule: units}) that have run; None if none has."""
+    ran = [rule for rule, units in work.items() if units and seconds.get(rule)]
+    if not ran:
+        return None
+    rate = sum(work[rule] for rule in ran) / sum(seconds[rule] for rule in ran)
+    jobs = "1 earlier job" if len(ran) == 1 else f"{len(ran)} earlier jobs"
+    return Rate(rate, f"measured in {jobs} of these results")

@@ -1,0 +1,216 @@
+"""An estimate as text: aligned tables with units, sums below, and what nobody knows said so."""
+
+from collections.abc import Sequence
+
+from clip_sae.scale.disk import advice, gigabytes
+from clip_sae.scale.estimate import Estimate, Stage
+from clip_sae.store_turns import Turn
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: first column to the left, others to the right, two spaces between."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    return [
+        "  ".join(
+            text.ljust(width) if i == 0 else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [header, *rows]
+    ]
+
+
+def report(estimate: Estimate, devices: int, block: dict, results: str) -> str:
+    """The whole estimate, for a terminal of 100 columns."""
+    parts = [
+        _stores(estimate),
+        _saes(estimate),
+        _stages(estimate, devices),
+        _turns(estimate.turns),
+        _disk(estimate, results),
+        _unknown(estimate),
+        _verdict(estimate, block, results),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+
+def count(n: float | None) -> str:
+    """A number as text: exact up to a million, else with a unit."""
+    if n is None:
+        return "?"
+    for unit, size in (("e15", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if n >= size:
+            return f"{n / size:.3g}{'' if unit == 'e15' else ' '}{unit}"
+    return f"{n:,.0f}"
+
+
+def duration(hours: float | None) -> str:
+    """Hours as text in the unit that reads best."""
+    if hours is None:
+        return "?"
+    if hours >= 100:
+        return f"{hours:,.0f} h"
+    if hours >= 1:
+        return f"{hours:.1f} h"
+    return f"{hours * 60:.1f} min" if hours * 60 >= 1 else f"{hours * 3600:.0f} s"
+
+
+def _stores(estimate: Estimate) -> list[str]:
+    header = ("stores of", "images", "known from", "tokens/image", "tokens", "one store")
+    header += ("stores", "all", "to make", "passes")
+    rows = [
+        (
+            f"{s.dataset}/{s.split}",
+            "?" if s.images is None else f"{s.images:,}",
+            s.source,
+            str(s.tokens_per_image),
+            count(s.tokens),
+            "?" if s.store_bytes is None else gigabytes(s.store_bytes),
+            str(s.stores),
+            "?" if s.store_bytes is None else gigabytes(s.bytes),
+            gigabytes(s.bytes_to_make) if s.bytes_to_make else "-",
+            str(s.passes),
+        )
+        for s in estimate.splits
+    ]
+    layers: dict[int, int] = {}
+    for split in estimate.splits:
+        for layer, size in split.layer_bytes.items():
+            layers[layer] = layers.get(layer, 0) + size
+    total, due = (sum(getattr(s, k) for s in estimate.splits) for k in ("bytes", "bytes_to_make"))
+    stores, passes = (sum(getattr(s, k) for s in estimate.splits) for k in ("stores", "passes"))
+    rows.append(
+        ("in all", *("",) * 5, str(stores), gigabytes(total), gigabytes(due) if due else "-")
+        + (str(passes),)
+    )
+    lines = [f"What `snakemake {estimate.target}` needs", "", *table(header, rows), ""]
+    each = ", ".join(f"L{layer:02d} {gigabytes(size)}" for layer, size in sorted(layers.items()))
+    return [*lines, f"Bytes per layer: {each}"]
+
+
+def _saes(estimate: Estimate) -> list[str]:
+    header = ("recipe", "SAEs", "to make", "layers", "latents", "tokens each", "FLOP", "weights")
+    rows = [
+        (
+            row["recipe"],
+            str(row["saes"]),
+            str(row["to_make"]),
+            str(len(row["layers"])),
+            f"{row['d_sae']:,}",
+            count(row["tokens_each"]),
+            f"{row['flops']:.1e}",
+            gigabytes(row["bytes"]),
+        )
+        for row in estimate.saes
+    ]
+    total = [sum(row[key] for row in estimate.saes) for key in ("saes", "to_make", "flops")]
+    rows.append(
+        ("in all", str(total[0]), str(total[1]), "", "", "", f"{total[2]:.1e}")
+        + (gigabytes(sum(row["bytes"] for row in estimate.saes)),)
+    )
+    return table(header, rows)
+
+
+def _stages(estimate: Estimate, devices: int) -> list[str]:
+    known = sorted(
+        (s for s in estimate.stages if s.to_make and s.hours is not None),
+        key=lambda stage: -(stage.hours or 0.0),
+    )
+    others = [s for s in estimate.stages if s not in known]
+    rows = [(s.name, str(s.jobs), str(s.to_make), duration(s.hours)) for s in known]
+    if others:
+        jobs, due = _jobs(others)
+        rows.append(("other stages", str(jobs), str(due), "?" if due else "-"))
+    hours = sum(stage.hours or 0.0 for stage in known)
+    rows.append(("in all", *map(str, _jobs(estimate.stages)), duration(hours)))
+    lines = table(("stage", "jobs", "to make", "device time"), rows)
+    if devices > 1:
+        each = duration(hours / devices)
+        lines.append(f"On {devices} devices, if no job waits for another: {each}")
+    if others:
+        names = [f"{s.name} {s.jobs}" if s.jobs > 1 else s.name for s in others]
+        lines += _wrapped("Other stages, with their jobs: ", names)
+    return [*lines, "", *_formulas(estimate.stages)]
+
+
+def _jobs(stages: Sequence[Stage]) -> tuple[int, int]:
+    """Jobs of some stages in all, and those to be made."""
+    return sum(stage.jobs for stage in stages), sum(stage.to_make for stage in stages)
+
+
+def _formulas(stages: Sequence[Stage]) -> list[str]:
+    said: dict[str, list[str]] = {}
+    for stage in stages:
+        if stage.to_make and stage.how:
+            said.setdefault(stage.how, []).append(stage.name)
+    lines = [f"  {', '.join(names)}: {how}" for how, names in said.items() if "job," not in how]
+    jobs = [name for how, names in said.items() if "job," in how for name in names]
+    if jobs:
+        lines += _wrapped("  seconds a job, as in earlier jobs of these results: ", jobs)
+    return ["Device time of what is to be made:", *lines] if lines else []
+
+
+def _wrapped(head: str, names: Sequence[str], width: int = 100) -> list[str]:
+    lines = [head]
+    for i, name in enumerate(names):
+        text = name + ("," if i < len(names) - 1 else "")
+        if len(lines[-1]) + len(text) + 1 > width:
+            lines.append("   ")
+        lines[-1] += text if lines[-1].endswith(": ") else f" {text}"
+    return lines
+
+
+def _turns(turns: Sequence[Turn]) -> list[str]:
+    if not turns:
+        return []
+    lines = ["Layers that are on disk together (activations.layers_at_once), in their order:"]
+    for place in dict.fromkeys(turn.place for turn in turns):
+        own = [turn for turn in turns if turn.place == place]
+        layers = " | ".join(" ".join(map(str, turn.layers)) for turn in own)
+        lines.append(f"  {'/'.join(place)}: {layers}")
+        for turn in own:
+            if turn.ties:
+                more = f" and {len(turn.ties) - 3} more" if len(turn.ties) > 3 else ""
+                first = f"{turn.layers[0]} to {turn.layers[-1]}"
+                lines.append(f"    {first} together for {', '.join(turn.ties[:3])}{more}")
+    return lines
+
+
+def _disk(estimate: Estimate, results: str) -> list[str]:
+    disk = estimate.disk
+    rows = [
+        (mode + (" (this config)" if mode == disk.mode else ""), gigabytes(size))
+        for mode, size in disk.peaks.items()
+    ]
+    return [
+        f"Disk of {results}: {gigabytes(disk.free)} free; complete stores that are there already: "
+        f"{gigabytes(disk.there)}.",
+        *table(("still needed at peak", "bytes"), rows),
+        f"Each with {gigabytes(disk.others)} of SAEs and stores of adapted models. `temporary` is "
+        "an upper bound: one",
+        "forward pass may fill all stores of a split before the first can go. Data sets that the "
+        "workflow",
+        "draws or attacks, and checkpoints (8 bytes per weight while an SAE trains), come on top.",
+    ]
+
+
+def _unknown(estimate: Estimate) -> list[str]:
+    if not estimate.unknown:
+        return []
+    example = " ".join(f"--images {place}=N" for place in estimate.unknown[:2])
+    rules = dict.fromkeys("index_" + place.split("/")[0] for place in estimate.unknown)
+    return _wrapped("Nobody knows the number of images of: ", estimate.unknown) + [
+        f"They count as 0 here. Say them ({example}), or index them first:",
+        f"  snakemake {' '.join(rules)}",
+    ]
+
+
+def _verdict(estimate: Estimate, block: dict, results: str) -> list[str]:
+    disk = estimate.disk
+    if disk.missing <= 0:
+        return []
+    return [
+        f"The disk is too small: {results} has {gigabytes(disk.free)} free, and "
+        f"{gigabytes(disk.peaks[disk.mode])} are needed at peak ({gigabytes(disk.missing)} more). "
+        "What helps:",
+        *(f"  - {line}" for line in advice(disk, block, results)),
+    ]
