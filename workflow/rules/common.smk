@@ -75,13 +75,14 @@ def asked_for():
     A job's own process is told through the environment.
     """
     if not workflow.is_main_process:
-        return os.environ.get("CLIP_SAE_TARGETS", "all").split(os.pathsep), True
+        told = dict(os.environ).get("CLIP_SAE_TARGETS", "all")
+        return told.split(os.pathsep), True
     targets, forced = ["all"], True
     if "snakemake" in sys.argv[0]:
         _, asked = parse_args(sys.argv[1:])
         targets = sorted(asked.targets) or targets
         forced = bool(asked.force or asked.forceall or asked.forcerun)
-    os.environ["CLIP_SAE_TARGETS"] = os.pathsep.join(targets)
+    os.environ |= {"CLIP_SAE_TARGETS": os.pathsep.join(targets)}
     return targets, forced
 
 
@@ -175,7 +176,7 @@ def split(split_into, *whole):
 
 
 def the_part(parts):
-    """The outputs of a rule for all `parts`: the mark of one; the whole is made, they go."""
+    """The output of each of the `parts`, a mark that goes when the whole is made."""
     return temp(parts[0].path.replace(parts[0].spec["part"], "{scatteritem}"))
 
 
