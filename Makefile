@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/.installed
 
-.PHONY: demo extended test test-slow check-saelens lint format docs clean
+.PHONY: demo extended test test-slow test-slurm faults check-saelens lint format docs clean
 
 demo: $(STAMP)
 	$(BIN)/snakemake --cores $(CORES)
@@ -30,6 +30,15 @@ test: $(STAMP)
 # The longer checks: every rule on the paper's geometry, resumption of killed runs.
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+# On a real Slurm of one node, which this starts (as root, from Debian's packages) and stops.
+test-slurm: $(STAMP)
+	$(BIN)/python -m pytest -m slurm tests/slurm
+
+# Every fault, injected into a run of a small project; benchmarks/faults.md is what was observed.
+# As root also a full disk and the kernel's out-of-memory killer.
+faults: $(STAMP)
+	$(BIN)/python -m pytest tests/faults -m "not gpu" --fault-table benchmarks/faults.md
 
 # SAEs to and from the real SAELens, in an environment of its own (about 6 GB with its default torch).
 SAELENS := .venv-saelens

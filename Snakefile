@@ -36,6 +36,10 @@ include: "workflow/rules/activations.smk"
 include: "workflow/rules/work.smk"
 
 
+if workflow.is_main_process:
+    PARSED_CODE.save()
+
+
 # One target for everything that the default budget allows.
 rule all:
     default_target: True
@@ -62,6 +66,7 @@ rule list_artefacts:
         f"{RESULTS}/artefacts.json",
     log:
         f"{LOGS}/list_artefacts.log",
+    localrule: True
     conda:
         "envs/clip_sae.yaml"
     params:

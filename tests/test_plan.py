@@ -1,5 +1,6 @@
 """The plan: what does and does not change where an artefact lies."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,86 @@ def test_compression_enters_a_stores_spec_only_where_it_is_chosen():
 def test_an_unknown_compression_is_a_sentence():
     with pytest.raises(ConfigError, match=r"activations.compression: 'zst' .*mean 'zstd'"):
         store_with(compression="zst")
+
+
+def plan_with(edits=None, **recipe):
+    """The plan of the demo with a recipe `own` on val images, changed by dotted edits."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["saes"]["own"] = config["saes"]["topk_resid"] | {"split": "val"} | recipe
+    for dotted, value in (edits or {}).items():
+        block = config
+        *parents, last = dotted.split(".")
+        for key in parents:
+            block = block[key]
+        block[last] = value
+    config = validate_config(config, SCHEMA)
+    return Plan(config, workflow=ROOT / "workflow", src=ROOT / "src")
+
+
+def own_sae(edits=None, **recipe):
+    return plan_with(edits, **recipe).saes("own", 3)[0].artefact
+
+
+def test_a_streamed_recipe_wants_no_store_and_says_what_its_tokens_are():
+    plan = plan_with(stream=True)
+    [sae] = plan.saes("own", 3)
+    assert not plan.extraction_jobs()
+    assert sae.artefact.upstream == (plan.model, plan.index("general"))
+    store = plan.training_store("own", 3)  # which the tokens would otherwise come from
+    assert sae.artefact.spec["stream"] == store.spec
+    assert {a.source for a in sae.artefact.sources()} == {"model:demo", "dataset:general"}
+    assert sae.recipe == plan_with().saes("own", 3)[0].recipe
+
+
+def test_without_streaming_nothing_changes():
+    plain = own_sae()
+    assert plain.path == own_sae(stream=False).path != own_sae(stream=True).path
+    assert set(plain.spec) == {"version", "recipe"} and "stream" not in plain.spec["recipe"]
+    plan = plan_with()
+    assert plan.extraction_jobs() == []
+    assert plan.training_tokens("own", 3) == {"store": str(plan.training_store("own", 3).folder)}
+    assert [job.name for job in plan.extraction_jobs()] == ["general_val_block0"]
+
+
+@cache
+def streamed_path():
+    return own_sae(stream=True).path
+
+
+@pytest.mark.parametrize(
+    "key,value,changes",
+    [
+        ("activations.dtype", "bfloat16", True),
+        ("activations.preprocess", "squash", True),
+        ("activations.exif", "ignore", True),
+        ("activations.permute_seed", 7, True),
+        ("activations.chunk_mb", 0.25, True),  # the blocks that are shuffled
+        ("activations.min_shards", 16, True),
+        ("model.precision", "float32", True),
+        ("datasets.general.draw.seed", 1, True),
+        ("saes.own.hook", "mlp_out", True),
+        ("saes.own.split", "test", True),
+        ("saes.own.tokens", "cls", True),
+        ("activations.compression", "zstd", False),  # of files that are not written
+        ("activations.layers_per_job", 1, False),
+        ("zeroshot.templates", "none", False),
+    ],
+)
+def test_a_streamed_sae_depends_on_all_that_decides_its_tokens(key, value, changes):
+    assert (streamed_path() != own_sae({key: value}, stream=True).path) == changes
+
+
+def test_arguments_of_a_streamed_training_are_those_of_an_extraction():
+    plan = plan_with(stream=True, dataset="waterbirds_augmented", split="train")
+    [images] = plan.training_tokens("own", 3).values()
+    assert images["root"] == plan.data_root("waterbirds")
+    assert images["index"] == str(plan.index("waterbirds_augmented").folder)
+    assert images["tokens"]["split"] == "train" and images["tokens"]["layer"] == 3
+    assert images["model"] == plan.config["model"]
+
+
+def test_streaming_is_yes_or_no():
+    with pytest.raises(
+        ConfigError, match=r"saes.own.stream: 'yes please' is not of type 'boolean'"
+    ):
+        own_sae(stream="yes please")

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -109,3 +111,39 @@ def test_what_is_not_a_whole_object_reads_as_none(tmp_path, content):
     if content is not None:
         path.write_text(content)
     assert read_json(path) is None
+
+
+def test_parsed_code_is_kept_between_runs_and_never_outlives_an_edit(tmp_path):
+    """Each reading in a process of its own, as in the jobs of a cluster."""
+    src, kept = tmp_path / "src", tmp_path / "kept.json"
+    package = src / "p"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("from p import b\nx = 1\n")
+    (package / "b.py").write_text("y = 1\n")
+    read = (
+        "import sys, json; from pathlib import Path; from clip_sae import specs\n"
+        f"kept = specs.ParsedCode(Path({str(kept)!r})); src = Path({str(src)!r})\n"
+        "made = []; plain = specs.ast.parse\n"
+        "specs.ast.parse = lambda *a, **k: (made.append(1), plain(*a, **k))[1]\n"
+        "print(specs.code_digest(['p.a'], src), len(made)); kept.save()\n"
+    )
+
+    def digest():
+        done = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found, parsed = done.stdout.split()
+        return found, int(parsed)
+
+    first, parsed = digest()
+    assert parsed == 3 and digest() == (first, 0)  # p, p.a and p.b
+    (package / "b.py").write_text("y = 22\n")  # imported only
+    second, parsed = digest()
+    assert parsed == 1 and second != first
+    (package / "b.py").unlink()  # a module becomes a package
+    (package / "b").mkdir()
+    (package / "b/__init__.py").write_text("y = 22\n")
+    third, parsed = digest()
+    assert parsed == 1 and third not in (first, second)
+    kept.write_text("{not whole")
+    assert digest() == (third, 3)

@@ -76,12 +76,14 @@ class Architecture:
 def architecture(source: ModelSource) -> Architecture:
     """Return the sizes of `source`'s image tower without importing torch or open_clip.
 
-    Raises ModelError for an unknown name, an unreadable configuration, and every tower that is not
-    open_clip's own VisionTransformer with one pooled token (ResNet, timm, CoCa, attentional pool).
+    Raises ModelError for an unknown name, an unreadable configuration, one that asks for code of
+    its own, and every tower that is not open_clip's own VisionTransformer with one pooled token
+    (ResNet, timm, CoCa, attentional pool).
     """
     config = model_config(source)
     vision = config["vision_cfg"]
     _refuse_other_towers(source.model, config, vision)
+    _refuse_code(source.model, config["text_cfg"])
     image_size = _square(source.model, "image_size", vision.get("image_size", 224))
     patch_size = _square(source.model, "patch_size", vision.get("patch_size", 16))
     grid = image_size // patch_size
@@ -174,6 +176,16 @@ def _refuse_other_towers(model: str, config: dict, vision: dict) -> None:
         f"model {model!r}: its image tower is {tower}; only open_clip's VisionTransformer with one "
         "pooled token is supported, e.g. ViT-B-32, ViT-B-16 or ViT-L-14."
     )
+
+
+def _refuse_code(model: str, text: dict) -> None:
+    """open_clip hands these options to transformers, which then runs Python files of a hub."""
+    if (text.get("tokenizer_kwargs") or {}).get("trust_remote_code"):
+        raise ModelError(
+            f"model {model!r}: its configuration sets trust_remote_code for the tokenizer, so "
+            "loading it would run code from a hub. Remove the key from text_cfg.tokenizer_kwargs "
+            "if the tokenizer works without, or use another model."
+        )
 
 
 def _square(model: str, key: str, value: int | list[int]) -> int:

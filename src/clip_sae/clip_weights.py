@@ -1,12 +1,13 @@
 """From a model source to open_clip's module with its weights, and the fingerprint of those weights.
 
 Serves every stage (§3.1); a wrong or missing weight file is refused here, never replaced by random
-weights.
+weights, and one that would run code when it is read is refused as well: downloads are not trusted.
 """
 
 import logging
 import pickle
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,6 +147,7 @@ def _create(source: ModelSource, **options: object) -> torch.nn.Module:
 
 def _load_into(module: torch.nn.Module, path: Path) -> None:
     try:
+        _refuse_code(path)
         open_clip.load_checkpoint(module, str(path), weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
@@ -160,5 +162,40 @@ def _load_into(module: torch.nn.Module, path: Path) -> None:
         raise ModelError(
             f"checkpoint {path} cannot be loaded into {type(module).__name__}: {shown}"
             f"{' …' if len(lines) > 4 else ''} Check that the architecture is the checkpoint's, "
-            "and that it is a state_dict and not a TorchScript archive."
+            "and that it is a state_dict."
         ) from error
+    except (AttributeError, KeyError, StopIteration, TypeError) as error:
+        raise ModelError(
+            f"checkpoint {path} holds no state_dict of a CLIP ({type(error).__name__}: {error}). "
+            "Save its state_dict as .safetensors and use that file."
+        ) from error
+
+
+def _refuse_code(path: Path) -> None:
+    """Raise for a checkpoint whose reading would run code that lies in it.
+
+    open_clip asks torch for weights alone too, but answers a TypeError, which a crafted file can
+    cause, by asking again without; where TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set, as some projects
+    advise, that unpickles everything. So the whole file passes the guarded reader here first.
+    """
+    if path.suffix not in WEIGHT_SUFFIXES:  # open_clip reads further ones, each in its own way
+        raise ModelError(
+            f"checkpoint {path} is none of {', '.join(WEIGHT_SUFFIXES)}. Save its state_dict as "
+            ".safetensors and use that file."
+        )
+    if path.suffix == ".safetensors":
+        return
+    is_zip = zipfile.is_zipfile(path)
+    if is_zip and _is_torchscript(path):
+        raise ModelError(
+            f"checkpoint {path} is a TorchScript archive, a program with its weights, as OpenAI "
+            "publishes its .pt files, and loading it runs the program. For OpenAI's weights write "
+            "the tag, `pretrained: openai`, which fetches the same without the program. Of any "
+            "other save the state_dict as .safetensors and use that file."
+        )
+    torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+
+
+def _is_torchscript(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return any(Path(name).name == "constants.pkl" for name in archive.namelist())

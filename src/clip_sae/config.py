@@ -23,8 +23,8 @@ from clip_sae.steering_config import steering_mistakes
 from clip_sae.suppression_config import suppression_mistakes
 from clip_sae.typographic_config import attack_mistakes, typographic_mistakes
 
-# Keys of an SAE block that say where it is trained; the rest is the recipe itself.
-SAE_PLACE = ("dataset", "split", "hook", "layers")
+# Keys of an SAE block that say on what it is trained; the rest is the recipe itself.
+SAE_PLACE = ("dataset", "split", "hook", "layers", "stream")
 # Keys that may be lists in a recipe of the frontier: what makes its curves, points and spread.
 FRONTIER_LISTS = (
     *("architecture", "decoder_norm", "seed"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F
@@ -159,7 +159,11 @@ def save_prefix(path: Path, vector: Tensor, facts: dict[str, str]) -> None:
 
 def load_prefix(path: Path) -> Tensor:
     """Read the vector [text width] of a file that `save_prefix` wrote."""
-    with safe_open(str(path), framework="pt") as file:
+    try:
+        opened = safe_open(str(path), framework="pt")
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged, or no .safetensors file ({error}).") from error
+    with opened as file:
         if "vector" not in file.keys():  # noqa: SIM118 (not a mapping)
             raise ValueError(f"{path} holds {sorted(file.keys())}, but no prefix `vector`.")
         return file.get_tensor("vector")

@@ -52,7 +52,12 @@ def find_orphans(results: Path, needed: Iterable[str]) -> list[Orphan]:
     keep_folders = {path.parent for path in needed if path.name == COMPLETE}
     keep_files = needed | {path.with_name(path.name + ".spec.json") for path in needed}
     found = [path for path in _digest_folders(results) if path not in keep_folders]
-    found += [path for path in _digest_files(results) if path not in keep_files | keep_folders]
+    found += [
+        path
+        for path in _digest_files(results)
+        # what a job that was stopped left in a needed folder is what the next run goes on from
+        if path not in keep_files and keep_folders.isdisjoint((path, *path.parents))
+    ]
     return sorted((Orphan(path, size_of(path)) for path in found), key=lambda o: -o.size)
 
 

@@ -1,8 +1,108 @@
-"""What this machine has, as far as planning needs it. Standard library only."""
+"""What this machine has: its GPUs, counted without torch, and one of them for a job of its own.
 
+No equation. Snakemake counts GPUs but never says which one a job may use; standard library only.
+"""
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from glob import glob
+from pathlib import Path
+from typing import BinaryIO
+
+# Where a scheduler started this job, it chose the devices, and other jobs do not see them.
+SCHEDULERS = {"SLURM_JOB_ID": "Slurm", "KUBERNETES_SERVICE_HOST": "Kubernetes"}
+POLL_SECONDS = 1.0
 
 
 def local_gpus() -> int:
-    """Number of NVIDIA devices of this machine, seen without importing torch."""
-    return len(glob("/dev/nvidia[0-9]*"))
+    """Number of NVIDIA devices that processes started here may use, seen without importing torch.
+
+    CUDA_VISIBLE_DEVICES counts where it is set: "" hides all of them.
+    """
+    return len(visible_gpus())
+
+
+def visible_gpus() -> list[str]:
+    """Names of the devices for CUDA_VISIBLE_DEVICES: those that it holds, else "0", "1", …"""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1")]
+    return [str(i) for i in range(len(glob("/dev/nvidia[0-9]*")))]
+
+
+class GpuClaim:
+    """Devices that this process has for itself until it ends.
+
+    Each device has a lock file; the kernel gives a lock back when the process that holds it dies,
+    however it dies. Under a scheduler nothing is locked: it has chosen already, and two jobs that
+    both see a device "0" may have different ones.
+
+    Args:
+        n: devices wanted; fewer are claimed where fewer are visible.
+        folder: of the lock files; all users of the machine must see the same one.
+        say: is told, once, that all devices are taken, and by which processes.
+
+    Attributes:
+        devices: names of what was claimed; CUDA_VISIBLE_DEVICES holds them from then on.
+    """
+
+    def __init__(
+        self, n: int, *, folder: Path | None = None, say: Callable[[str], None] = print
+    ) -> None:
+        self.devices, self._files = visible_gpus(), []
+        if any(name in os.environ for name in SCHEDULERS) or not self.devices or n < 1:
+            return
+        self._folder = folder or Path(tempfile.gettempdir()) / "clip-sae-gpus"
+        self._folder.mkdir(exist_ok=True)
+        if self._folder.stat().st_uid == os.getuid():
+            self._folder.chmod(0o1777)  # like /tmp: others may add their locks, not remove ours
+        self._wait(min(n, len(self.devices)), say)
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(self.devices)
+
+    def _wait(self, n: int, say: Callable[[str], None]) -> None:
+        candidates, told = self.devices, False
+        while True:
+            # All or none: two jobs that each wait for the other's device would wait for ever.
+            taken = dict(list(self._free(candidates))[:n])
+            if len(taken) == n:
+                self.devices, self._files = [*taken], [*taken.values()]
+                return
+            for file in taken.values():
+                file.close()
+            if not told:
+                say(f"waiting for {n} of the GPUs {', '.join(candidates)}: {self._holders()}")
+                told = True
+            time.sleep(POLL_SECONDS)
+
+    def _free(self, candidates: list[str]) -> Iterator[tuple[str, BinaryIO]]:
+        for name in candidates:
+            file = open(self._path(name), "a+b")  # noqa: SIM115 - it stays open with the claim
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.close()
+                continue
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n".encode())
+            file.flush()
+            yield name, file
+
+    def _path(self, name: str) -> Path:
+        path = self._folder / f"gpu-{name.replace('/', '_')}.lock"
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o666))
+            path.chmod(0o666)  # whatever the umask: the next user locks the same file
+        return path
+
+    def _holders(self) -> str:
+        pids = {f.name: f.read_text().strip() for f in sorted(self._folder.glob("gpu-*.lock"))}
+        return "held by process " + ", ".join(pid for pid in pids.values() if pid)
+
+    def release(self) -> None:
+        """Give the devices back before the process ends."""
+        for file in self._files:
+            file.close()
+        self._files = []

@@ -191,24 +191,23 @@ class Plan:
         """The store of one (data set, split, hook, layer); asking for it makes it wanted."""
         if key not in self._stores:
             block = self.config["activations"]
-            keys = ("preprocess", "exif", "dtype", "chunk_mb", "min_shards", "permute_seed")
             self._stores[key] = Artefact(
                 path=(
                     f"{self.results}/activations/{self.config['model']['name']}/"
                     f"{key.dataset}-{key.split}/{key.hook}-L{key.layer:02d}-{{digest}}/{COMPLETE}"
                 ),
                 stage="extract",
-                spec={
-                    "version": EXTRACT_VERSION,
-                    "split": key.split,
-                    "hook": key.hook,
-                    "layer": key.layer,
-                }
-                | {name: block[name] for name in keys}
-                | _unless_default(block, "compression", "none"),
+                spec=self._token_spec(key) | _unless_default(block, "compression", "none"),
                 upstream=(self.model, self.index(key.dataset)),
             )
         return self._stores[key]
+
+    def _token_spec(self, key: StoreKey) -> dict:
+        """All values that decide the tokens of a store, and their order."""
+        block = self.config["activations"]
+        keys = ("preprocess", "exif", "dtype", "chunk_mb", "min_shards", "permute_seed")
+        place = {"split": key.split, "hook": key.hook, "layer": key.layer}
+        return {"version": EXTRACT_VERSION, **place} | {name: block[name] for name in keys}
 
     @property
     def stores(self) -> dict[StoreKey, Artefact]:
@@ -239,30 +238,58 @@ class Plan:
 
     # --- SAEs -------------------------------------------------------------------------------
 
+    def training_key(self, name: str, layer: int) -> StoreKey:
+        """Which activations the SAEs of recipe `name` at `layer` are trained on."""
+        block = self.config["saes"][name]
+        return StoreKey(block["dataset"], block["split"], block["hook"], layer)
+
     def training_store(self, name: str, layer: int) -> Artefact:
         """The store that the SAEs of recipe `name` at `layer` are trained on."""
-        block = self.config["saes"][name]
-        return self.store(StoreKey(block["dataset"], block["split"], block["hook"], layer))
+        return self.store(self.training_key(name, layer))
 
     def saes(self, name: str, layer: int) -> list[PlannedSae]:
-        """All variants of recipe `name` at `layer`: one training job, one pass over the store."""
+        """All variants of recipe `name` at `layer`: one training job, one pass over the tokens.
+
+        With `stream: true` they come from the images, and no store is asked for. What such an SAE
+        is made from differs, so its digest does too, although its weights are the same.
+        """
         if (name, layer) not in self._saes:
             self._saes[name, layer] = self._planned_saes(name, layer)
         return self._saes[name, layer]
 
     def _planned_saes(self, name: str, layer: int) -> list[PlannedSae]:
-        store = self.training_store(name, layer)
-        hook = self.config["saes"][name]["hook"]
+        key = self.training_key(name, layer)
+        if self.config["saes"][name]["stream"]:
+            upstream = (self.model, self.index(key.dataset))
+            spec = {"version": TRAIN_VERSION, "stream": self._token_spec(key)}
+        else:
+            upstream = (self.training_store(name, layer),)
+            spec = {"version": TRAIN_VERSION}
         planned = []
         for variant, recipe in sae_recipes(self.config, name):
             artefact = Artefact(
                 path=f"{self.results}/saes/{name}/L{layer:02d}/{variant}-{{digest}}/{COMPLETE}",
                 stage="train",
-                spec={"version": TRAIN_VERSION, "recipe": recipe.to_dict()},
-                upstream=(store,),
+                spec=spec | {"recipe": recipe.to_dict()},
+                upstream=upstream,
             )
-            planned.append(PlannedSae(name, variant, layer, hook, recipe, artefact))
+            planned.append(PlannedSae(name, variant, layer, key.hook, recipe, artefact))
         return planned
+
+    def training_tokens(self, name: str, layer: int) -> dict:
+        """Arguments of a training job that say where its tokens are: a store, or images."""
+        key = self.training_key(name, layer)
+        if not self.config["saes"][name]["stream"]:
+            return {"store": str(self.training_store(name, layer).folder)}
+        return {
+            "images": {
+                "model": self.config["model"],
+                "index": str(self.index(key.dataset).folder),
+                "root": self.data_root(key.dataset),
+                "max_pixels": self.config["datasets"][key.dataset]["max_pixels"],
+                "tokens": self._token_spec(key),
+            }
+        }
 
     def layer_of(self, block: Mapping) -> int:
         """The layer of an analysis of one SAE; the last but one where its block names none."""

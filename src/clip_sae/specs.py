@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -78,16 +79,51 @@ def code_digest(modules: Iterable[str], src: Path, files: Iterable[Path] = ()) -
     return digest(hashes)
 
 
+class ParsedCode:
+    """What `code_digest` found in each file of code, kept in a file between runs.
+
+    A file is parsed again when its time or size has changed. Every process of a cluster's job reads
+    the workflow, and parsing the package takes most of that time. A file that cannot be read, or of
+    another Python, counts as empty.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        found = read_json(self.path) or {}
+        same = found.get("python") == sys.version
+        _KNOWN.update(found["files"] if same else {})
+        self._before = len(_KNOWN), same
+
+    def save(self) -> None:
+        """Write what was parsed since, if anything was."""
+        if (len(_KNOWN), True) != self._before or _PARSED:
+            write_json(self.path, {"python": sys.version, "files": dict(sorted(_KNOWN.items()))})
+            _PARSED.clear()
+
+
+_KNOWN: dict[str, list] = {}  # path → [mtime_ns, size, src, hash, imported names]
+_PARSED: set[str] = set()
+
+
 @cache
-def _parse(path: Path, src: Path, mtime_ns: int) -> tuple[str, tuple[Path, ...]]:
+def _parse(path: Path, src: Path, mtime_ns: int) -> tuple[str, list[Path]]:
     """Return (hash of the docstring-free syntax tree, paths of local imports) of one file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    imports = tuple(sorted(set(_local_imports(tree, path, src))))
+    key = [mtime_ns, path.stat().st_size, str(src)]
+    known = _KNOWN.get(str(path))
+    if known is None or known[:3] != key:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        names = sorted(set(_imported_names(tree, path, src)))
+        known = _KNOWN[str(path)] = [*key, _tree_hash(tree), names]
+        _PARSED.add(str(path))
+    return known[3], sorted(set(_local_files(known[4], path, src)))
+
+
+def _tree_hash(tree: ast.AST) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_docstring(body[0]):
             node.body = body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def _is_docstring(node: ast.AST) -> bool:
@@ -98,24 +134,28 @@ def _is_docstring(node: ast.AST) -> bool:
     )
 
 
-def _local_imports(tree: ast.AST, path: Path, src: Path) -> Iterable[Path]:
-    inside = path.is_relative_to(src)
-    package = path.relative_to(src).parent.parts if inside else ()
+def _imported_names(tree: ast.AST, path: Path, src: Path) -> Iterable[str]:
+    """Yield the dotted names that may be local modules."""
+    package = path.relative_to(src).parent.parts if path.is_relative_to(src) else ()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = list(package[: len(package) - node.level + 1]) if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             # `from a.b import c`: c may be a module of its own or a name inside a.b
-            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            if found := _module_path(name, src):
-                yield found
-        if not inside:  # scripts import helpers that lie beside them
-            yield from (p for n in names if (p := path.parent / f"{n}.py").is_file())
+            yield from (module, *(f"{module}.{alias.name}" for alias in node.names))
+
+
+def _local_files(names: Iterable[str], path: Path, src: Path) -> Iterable[Path]:
+    """Yield the files of those that are local modules, as the folders are now."""
+    inside = path.is_relative_to(src)
+    for name in names:
+        if found := _module_path(name, src):
+            yield found
+        # scripts import helpers that lie beside them
+        if not inside and (sibling := path.parent / f"{name}.py").is_file():
+            yield sibling
 
 
 def _module_path(module: str, src: Path) -> Path | None:
@@ -147,6 +187,11 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        # Python's own error names no file where the disk is full.
+        advice = "Make room or mend the disk and run snakemake again"
+        raise OSError(error.errno, f"{error.strerror}. {advice}", str(path)) from error
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -12,3 +12,14 @@ EXTRACT_VERSION = 1  # activation stores (clip_sae.extraction, clip_sae.clip, cl
 TRAIN_VERSION = 2  # sparse autoencoders (clip_sae.training, clip_sae.sae)
 ADAPT_VERSION = 1  # learned prompts (clip_sae.adaptation)
 PRETRAIN_VERSION = 2  # the demo CLIP's weights (clip_sae.demo.pretrain)
+
+# What the records of each stage have of them: a job compares what was planned with its own code.
+STAGE_VERSIONS = {
+    "draw": {"version": DRAW_VERSION},
+    "attack": {"version": ATTACK_VERSION},
+    "index": {"version": INDEX_VERSION},
+    "extract": {"version": EXTRACT_VERSION},
+    "extract_adapted": {"version": EXTRACT_VERSION, "adapt_version": ADAPT_VERSION},
+    "train": {"version": TRAIN_VERSION},
+    "train_adaptation": {"version": ADAPT_VERSION},
+}

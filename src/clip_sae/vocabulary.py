@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from clip_sae.demo.words import VOCABULARY
+from clip_sae.npz import read_arrays
 from clip_sae.specs import write_bytes
 
 DEMO = "demo"
@@ -54,10 +55,10 @@ class EmbeddedVocabulary:
     @classmethod
     def load(cls, path: Path) -> "EmbeddedVocabulary":
         """Read what `save` wrote; raises VocabularyError if the words are not those embedded."""
-        with np.load(path, allow_pickle=False) as arrays:
-            words = tuple(arrays["words"].tolist())
-            found = cls(words, arrays["text"], float(arrays["logit_scale"]))
-            sha256 = str(arrays["word_list_sha256"])
+        arrays = read_arrays(path)
+        words = tuple(arrays["words"].tolist())
+        found = cls(words, arrays["text"], float(arrays["logit_scale"]))
+        sha256 = str(arrays["word_list_sha256"])
         if word_list_sha256(words) != sha256 or len(found.text) != len(words):
             raise VocabularyError(
                 f"{path} is damaged: its words are not those that were embedded. Delete it and run "

@@ -9,7 +9,14 @@ import torch
 from clip_towers import images_of, sae_for
 from torch.nn import functional as F
 
-from clip_sae.analyses.steering.layer import GRID_COLUMNS, Settings, measure_layer
+from clip_sae.analyses.blocks import Blocks
+from clip_sae.analyses.steering.layer import (
+    GRID_COLUMNS,
+    Settings,
+    measure_layer,
+    measure_part,
+    n_blocks,
+)
 from clip_sae.analyses.steering.routes import Routes
 from clip_sae.analyses.steering.summary import Thresholds
 from clip_sae.analyses.steering.traces import COLUMNS, choose_units, trace_units
@@ -17,6 +24,7 @@ from clip_sae.analyses.steering.units import KINDS, latent_units, units_of
 from clip_sae.clip import load_clip
 from clip_sae.clip_head import Head
 from clip_sae.sae import Sae
+from clip_sae.scatter import share
 
 STRENGTHS = (-20.0, 0.0, 5.0, 20.0, 150.0)
 THRESHOLDS = Thresholds(gamma=0.1, beta=(0.1, 0.5, 0.9))
@@ -285,3 +293,29 @@ def test_a_unit_that_does_not_exist_is_named(tower):
         trace_units(
             units, routes, ["a"] * 12, [(48, "named")], STRENGTHS, strength=150.0, gamma=0.1
         )
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_units_measured_by_several_jobs_give_the_same_tables(tower, tmp_path, monkeypatch, n):
+    """48 units in blocks of 20: parts in any order, one missing, one torn by a kill."""
+    monkeypatch.setattr("clip_sae.analyses.steering.layer.BLOCK_UNITS", 20)
+    tiny, x, sae, text = tower
+    units = latent_units(x, sae, np.arange(48) % 3 > 0)
+    routes = Routes(tiny, 1, x, text, 20.0)
+    settings = Settings(150.0, STRENGTHS, THRESHOLDS, grid_units=12, resamples=100)
+    run = (units, routes, [f"word {i}" for i in range(12)], settings)
+    whole = measure_layer(*run, progress=False)
+    blocks = Blocks(tmp_path / "blocks", {"dataset": "a"})
+    for i in reversed(range(1, n + 1)):
+        measure_part(*run, blocks, share(n_blocks(48), f"{i}-of-{n}"), progress=False)
+    files = sorted(blocks.folder.glob("*.npz"))
+    assert len(files) == 2 * 3
+    files[0].unlink()
+    files[3].write_bytes(files[3].read_bytes()[:100])
+    split = measure_layer(*run, blocks=blocks, progress=False)
+    for table in ("units", "layer", "grid"):
+        assert_same(getattr(whole, table), getattr(split, table))
+
+
+def assert_same(a, b):
+    pd.testing.assert_frame_equal(a, b, check_exact=True)

@@ -1,20 +1,23 @@
 """Ablated runs on a small tower: edits, nested sets, planted latents, what selection may see."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from clip_towers import images_of, sae_for
 from tiny_clip import tiny_source
 from torch.nn import functional as F
 
+from clip_sae.analyses.blocks import Blocks
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.answers import Answers, reaches_output
 from clip_sae.analyses.suppression.bits import read_bits, write_bits
 from clip_sae.analyses.suppression.choose import choose
 from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
+from clip_sae.analyses.suppression.evaluation import NEURONS, Settings
 from clip_sae.analyses.suppression.groups import Groups
 from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.analyses.suppression.layer import NEURONS, Settings, evaluate_layer
+from clip_sae.analyses.suppression.layer import Layer, evaluate_layer, evaluate_part
 from clip_sae.analyses.suppression.sets import (
     Family,
     chosen_units,
@@ -207,7 +210,7 @@ def planted_sae():
     return sae
 
 
-def evaluate(plain, world, make_store, x_test=None, **options):
+def evaluate(plain, world, make_store, x_test=None, parts=None, **options):
     """Run the last layer of a planted world: a third each for train, val, and test."""
     rows = np.arange(len(world.x)) // 4 % 3
     at = [np.flatnonzero(rows == part) for part in range(3)]
@@ -224,11 +227,14 @@ def evaluate(plain, world, make_store, x_test=None, **options):
         tokens="cls",
         **{"directions": ("a", "not_a", "both"), "seeds": 3} | options,
     )
-    found = evaluate_layer(
+    layer = Layer(
         plain, 2, world.text, {"val": images[1], "test": images[2]}, world.groups,
-        {"planted": world.sae}, contrasts, contrasts[NEURONS].n_images, settings, progress=False,
+        {"planted": world.sae}, contrasts, contrasts[NEURONS].n_images,
     )  # fmt: skip
-    return (*found, contrasts)
+    if parts is not None:
+        for k in reversed(range(len(layer.kinds))):
+            evaluate_part(layer, settings, parts, [k], progress=False)
+    return (*evaluate_layer(layer, settings, blocks=parts, progress=False), contrasts)
 
 
 def chosen_of(rows, units, condition="strict"):
@@ -246,6 +252,18 @@ def test_planted_latents_are_found_and_their_ablation_helps_the_worst_group(plai
     random = rows[(rows["kind"] == "random_latent") & (rows["matches"] == chosen["set"])]
     assert len(random) == 3 and random["worst"].max() < 0.5
     assert (rows.loc[rows["direction"] == "not_a", "split"] == "val").all()  # never chosen
+
+
+def test_kinds_evaluated_by_several_jobs_in_any_order_give_the_same_rows(
+    plain, make_store, tmp_path
+):
+    whole, bits, _ = evaluate(plain, Planted(), make_store)
+    split, split_bits, _ = evaluate(plain, Planted(), make_store, parts=Blocks(tmp_path, "data"))
+    assert len(list(tmp_path.glob("*.npz"))) == 2  # the SAE's latents, and neurons
+    pd.testing.assert_frame_equal(whole, split, check_exact=True)
+    for name in bits.right:
+        assert np.array_equal(bits.right[name], split_bits.right[name])
+    assert whole["set"].nunique() == whole["set"].max() + 1  # numbered on, none twice
 
 
 def test_rows_agree_with_their_bits(plain, make_store, tmp_path):

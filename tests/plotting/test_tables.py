@@ -1,5 +1,6 @@
 """Rendered tables: ours beside the paper's, nothing invented, nothing lost."""
 
+import html
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -143,3 +144,24 @@ def test_the_papers_own_recovered_ce_follows_from_its_columns(resources):
     assert (again - paper.ce_recovered).abs().max() < 0.12  # three printed digits
     assert sorted(paper.layer.unique()) == [0, 1, 2, 3, 4, 5]
     assert sorted(paper.l1_coefficient.unique()) == [1e-5, 5e-5, 8e-5, 1e-4]
+
+
+def test_names_that_come_with_data_stay_text():
+    """Class names and words are a stranger's: neither page runs them, nor do they break a table."""
+    hostile = "<script>alert(1)</script>"
+    table = pd.DataFrame(
+        {"name": [hostile, "a|b\nc", "<img src=x onerror=alert(1)>", "[x](javascript:alert(1))"],
+         "p": ["<0.0001", "0.5 [0.1, 0.9]", "1", "1"]}
+    )  # fmt: skip
+    columns = (Column("name", f"Word {hostile}"), Column("p", "p"))
+    layout = Layout(columns[:1], columns[1:], f"Words of {hostile}. And.", f"Source: {hostile}")
+    page, text = to_html(table, None, layout), to_markdown(table, None, layout)
+    for rendered in (page, text):
+        assert "<script" not in rendered and "</script" not in rendered and "<img" not in rendered
+        assert "&lt;script>" in rendered.replace("&gt;", ">")
+    assert html.unescape(page).count(hostile) == 5  # title, caption, header, cell and source
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + len(table)
+    assert rows[3] == "| a\\|b c | 0.5 [0.1, 0.9] |"
+    assert "| <0.0001 |" in rows[2]  # a number is no tag
+    assert "](" not in rows[5]

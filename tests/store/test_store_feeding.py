@@ -162,3 +162,41 @@ def test_memory_of_another_shape_or_dtype_is_refused(stores):
     stream = stream_of(stores[4], allocate=lambda shape, dtype: np.empty(shape, np.float64))
     with pytest.raises(StoreError, match=r"gave float64 \[10, 4\]; .* float32 \[10, 4\]"):
         next(stream.epoch(0))
+
+
+@pytest.mark.parametrize("prefetch", [True, False])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_window_that_was_left_early_is_not_read_again(made, prefetch, threads):
+    """The start of b_dec looks at the first batches, then training begins with the same ones."""
+    blocks = []
+
+    def stream():
+        one = stream_of(made, batch_tokens=2, buffer_images=8, prefetch=prefetch, threads=threads)
+        read = one.store.read_blocks
+
+        def noted(wanted):
+            for block, done in zip(wanted, read(wanted), strict=True):
+                blocks.append(block.start)
+                yield done
+
+        one.store.read_blocks = noted
+        return one
+
+    whole, other = [*stream().epoch(0)], [*stream().epoch(1)]
+    second = stream()._plan.windows(0)[1]
+    for start in (0, second.first // 2 + 1):  # within the first window, within the second
+        left = stream()
+        blocks.clear()
+        early = left.epoch(0, start)
+        next(early)
+        early.close()
+        again = [*left.epoch(0, start)]
+        for a, b in zip(again, whole[start:], strict=True):
+            np.testing.assert_array_equal(a, b)
+        window = left._plan.windows(0)[1 if start else 0]
+        assert all(blocks.count(block) == 1 for block in window.blocks[:, 0].tolist())
+        early = left.epoch(0, start)
+        next(early)
+        early.close()
+        for a, b in zip(left.epoch(1), other, strict=True):  # another epoch's window is another
+            np.testing.assert_array_equal(a, b)

@@ -23,8 +23,9 @@ WORDS = "a an the of photo image picture landbird waterbird"
 class Project:
     """A copy of the workflow in a folder of its own, and Snakemake run in it."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, timeout: int = 600):
         self.path = path
+        self.timeout = timeout  # seconds of one call of snakemake
 
     @property
     def config(self) -> dict:
@@ -51,7 +52,7 @@ class Project:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=self.timeout,
         )
 
     def run(self, *arguments: str) -> str:

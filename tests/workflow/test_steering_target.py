@@ -1,5 +1,7 @@
 """Steerability as targets: its tables, and which edits measure again."""
 
+import shutil
+
 import pandas as pd
 import pytest
 from small_project import CLASSES, Project
@@ -54,6 +56,11 @@ def test_tables_hold_every_kind_and_edits_measure_what_they_change(steered: Proj
     assert EmbeddedVocabulary.load(path).words == (*CLASSES, "image", "picture")
 
     assert steered.planned(*TABLES, *BASELINES) == set()
+    whole = {table: (steered.path / table).read_bytes() for table in TABLES}
+    shutil.rmtree(results / "measurements/steering")
+    steered.run("--cores", "2", *TABLES, *BASELINES, "--set-scatter", "units=2")
+    assert {table: (steered.path / table).read_bytes() for table in TABLES} == whole
+    assert not list(results.rglob("blocks")) and steered.planned(*TABLES, *BASELINES) == set()
     edits = {
         "vocabulary.mask": ("words.txt", set()),
         "gamma": (0.2, MEASURE | AFTER),

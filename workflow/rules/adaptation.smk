@@ -55,7 +55,7 @@ if "adaptation" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     trained,
@@ -86,7 +86,7 @@ if "adaptation" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 2
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
                 batch_size=256,
             params:
                 spec=job_spec(
@@ -122,7 +122,7 @@ if "adaptation" in config["analyses"]:
                     "../../envs/clip_sae.yaml"
                 threads: 1
                 resources:
-                    gpu=GPUS_PER_JOB,
+                    gpu=gpus,
                 params:
                     spec=job_spec(
                         evaluated,
@@ -157,6 +157,7 @@ if "adaptation" in config["analyses"]:
             f"{LOGS}/summarise_adaptation.log",
         benchmark:
             f"{BENCHMARKS}/summarise_adaptation.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -190,6 +191,7 @@ if "adaptation" in config["analyses"]:
             f"{LOGS}/render_adaptation.log",
         benchmark:
             f"{BENCHMARKS}/render_adaptation.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -212,6 +214,7 @@ if "adaptation" in config["analyses"]:
             f"{LOGS}/plot_adaptation.log",
         benchmark:
             f"{BENCHMARKS}/plot_adaptation.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -34,7 +34,7 @@ if config["analyses"].get("adaptation", {}).get("changes"):
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
                 batch_images=32,
             params:
                 spec=job_spec(
@@ -61,6 +61,7 @@ if config["analyses"].get("adaptation", {}).get("changes"):
             f"{LOGS}/adaptation_changes.log",
         benchmark:
             f"{BENCHMARKS}/adaptation_changes.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -87,6 +88,7 @@ if config["analyses"].get("adaptation", {}).get("changes"):
             f"{LOGS}/plot_adaptation_changes.log",
         benchmark:
             f"{BENCHMARKS}/plot_adaptation_changes.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -109,6 +111,7 @@ if config["analyses"].get("adaptation", {}).get("changes"):
             f"{LOGS}/render_adaptation_changes.log",
         benchmark:
             f"{BENCHMARKS}/render_adaptation_changes.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -28,7 +28,7 @@ if "class_concepts" in config["analyses"]:
             "../../envs/clip_sae.yaml"
         threads: 1
         resources:
-            gpu=GPUS_PER_JOB,
+            gpu=gpus,
             batch_images=32,
         params:
             spec=job_spec(
@@ -55,7 +55,7 @@ if "class_concepts" in config["analyses"]:
             "../../envs/clip_sae.yaml"
         threads: 1
         resources:
-            gpu=GPUS_PER_JOB,
+            gpu=gpus,
             batch_images=64,
         params:
             spec=job_spec(
@@ -82,6 +82,7 @@ if "class_concepts" in config["analyses"]:
             f"{LOGS}/plot_class_concepts.log",
         benchmark:
             f"{BENCHMARKS}/plot_class_concepts.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -103,6 +104,7 @@ if "class_concepts" in config["analyses"]:
             f"{LOGS}/render_class_concepts.log",
         benchmark:
             f"{BENCHMARKS}/render_class_concepts.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -21,22 +21,39 @@ from clip_sae.config import ConfigError, validate_config
 from clip_sae.fingerprints import current_fingerprint
 from clip_sae.hardware import local_gpus
 from clip_sae.plan import Plan, StoreKey
-from clip_sae.specs import canonical_json, read_json, write_text
+from clip_sae.run_lock import AnotherRun, begin_run
+from clip_sae.scatter import BEGIN, parts_of
+from clip_sae.specs import ParsedCode, canonical_json, read_json, write_text
 
 try:
     config = validate_config(config, ROOT / "workflow/schemas/config.schema.yaml")
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
+# Digests of code are asked for at each reading of the workflow, in each job on a cluster as well.
+PARSED_CODE = ParsedCode(ROOT / ".snakemake/clip-sae-code.json")
 plan = Plan(config, workflow=ROOT / "workflow", src=SRC)
 RESULTS = plan.results
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 MODEL_SOURCE = ModelSource(config["model"]["model"], config["model"]["pretrained"])
 
-# A job that can use a GPU asks for one where this machine has one; the profile says how many may be
-# in use at once. On a machine without, such jobs run side by side on its cores.
-GPUS_PER_JOB = min(1, local_gpus())
+
+# Into how many jobs the longest ones are split: `--set-scatter extraction=8 units=8`, or a profile.
+# Neither a digest nor a bit of a result depends on it.
+scattergather:
+    extraction=1,
+    units=1,
+
+
+# Two runs at once would remove each other's outputs. Snakemake calls this in the main process, when
+# jobs are about to start: never in a dry run, nor in a job on a cluster.
+onstart:
+    try:
+        begin_run(Path(RESULTS), logger.info)
+    except AnotherRun as error:
+        raise WorkflowError(str(error)) from None
+
 
 # Files of the targets `all` and `extended`, to which each rule file adds its own.
 TARGETS = {"all": [], "extended": []}
@@ -58,13 +75,14 @@ def asked_for():
     A job's own process is told through the environment.
     """
     if not workflow.is_main_process:
-        return os.environ.get("CLIP_SAE_TARGETS", "all").split(os.pathsep), True
+        told = dict(os.environ).get("CLIP_SAE_TARGETS", "all")
+        return told.split(os.pathsep), True
     targets, forced = ["all"], True
     if "snakemake" in sys.argv[0]:
         _, asked = parse_args(sys.argv[1:])
         targets = sorted(asked.targets) or targets
         forced = bool(asked.force or asked.forceall or asked.forcerun)
-    os.environ["CLIP_SAE_TARGETS"] = os.pathsep.join(targets)
+    os.environ |= {"CLIP_SAE_TARGETS": os.pathsep.join(targets)}
     return targets, forced
 
 
@@ -85,11 +103,23 @@ def known_fingerprints():
     return found
 
 
-FINGERPRINTS = known_fingerprints()
+# Whether this process asks what is out of date. A job on a cluster belongs to a run that has decided;
+# it asks only where its rules themselves depend on the answer (drop.smk).
+DECIDES = workflow.is_main_process or plan.temporary
+FINGERPRINTS = known_fingerprints() if DECIDES else {}
 
 
-def needs(*artefacts):
-    """All that `artefacts` come from, as the inputs of what makes them.
+def gpus(wildcards):
+    """GPUs of a job that can use one; the profile says how many may be in use at once.
+
+    A cluster has one somewhere. On a single machine without, the answer is 0, and such jobs run side
+    by side on its cores.
+    """
+    return 1 if workflow.non_local_exec else min(1, local_gpus())
+
+
+def needs(*artefacts, parts=()):
+    """All that `artefacts` come from, as the inputs of what makes them, and the parts of the job.
 
     Whether a file is out of date is decided by specs and fingerprints, so that touching or copying
     re-runs nothing, and neither a failed run nor a lost .snakemake folder leaves a stale file
@@ -99,9 +129,12 @@ def needs(*artefacts):
     when a job before it runs, whatever other reasons it has.)
     """
     ARTEFACTS.extend(artefacts)
-    JOBS.append(artefacts)
+    if artefacts[0].stage != "part":
+        JOBS.append(artefacts)
     upstream = {up.path: up for made in artefacts for up in made.upstream}
-    paths = list(upstream)
+    paths = [*upstream, *(part.path for part in parts)]
+    if not DECIDES:
+        return paths
     # Also where another output of the job is missing: where another path is asked for, Snakemake
     # would leave a stale one standing.
     reasons = {made.path: why_stale(made, FINGERPRINTS) for made in artefacts}
@@ -130,6 +163,30 @@ def mark_stale(path):
     if os.path.getmtime(path) > time.time():
         os.utime(path)
     write_text(Path(STALE_MARK), f"{time.time_ns()}\n")
+
+
+def split(split_into, *whole):
+    """The parts that the job which makes `whole` is split into: none where it is one job.
+
+    Args:
+        split_into: `scatter.extraction` or `scatter.units`.
+    """
+    names = split_into("{scatteritem}")
+    return parts_of(whole, names) if len(names) > 1 else []
+
+
+def the_part(parts):
+    """The output of each of the `parts`, a mark that goes when the whole is made."""
+    return temp(parts[0].path.replace(parts[0].spec["part"], "{scatteritem}"))
+
+
+def part_spec(parts, **arguments):
+    """As `job_spec`, of the part that a job's wildcard names."""
+    specs = {
+        part.spec["part"]: job_spec(part, **arguments, part=part.spec["part"])
+        for part in parts
+    }
+    return lambda wildcards: specs[wildcards.scatteritem]
 
 
 def with_sidecar(artefact):

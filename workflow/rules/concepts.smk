@@ -31,7 +31,7 @@ if "concepts" in config["analyses"]:
             "../../envs/clip_sae.yaml"
         threads: 1
         resources:
-            gpu=GPUS_PER_JOB,
+            gpu=gpus,
             batch_images=32,
         params:
             spec=job_spec(
@@ -60,7 +60,7 @@ if "concepts" in config["analyses"]:
             "../../envs/clip_sae.yaml"
         threads: 1
         resources:
-            gpu=GPUS_PER_JOB,
+            gpu=gpus,
             batch_images=32,
         params:
             spec=job_spec(
@@ -91,6 +91,7 @@ if "concepts" in config["analyses"]:
                 f"{LOGS}/gather_{name}.log",
             benchmark:
                 f"{BENCHMARKS}/gather_{name}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
@@ -112,6 +113,7 @@ if "concepts" in config["analyses"]:
             f"{LOGS}/plot_concepts.log",
         benchmark:
             f"{BENCHMARKS}/plot_concepts.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -40,6 +40,7 @@ rule summarise_datasets:
         f"{LOGS}/summarise_datasets.log",
     benchmark:
         f"{BENCHMARKS}/summarise_datasets.tsv"
+    localrule: True
     conda:
         "../../envs/clip_sae.yaml"
     params:

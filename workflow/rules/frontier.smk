@@ -27,7 +27,7 @@ if "frontier" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     measured,
@@ -91,6 +91,7 @@ if "frontier" in config["analyses"]:
             f"{LOGS}/frontier.log",
         benchmark:
             f"{BENCHMARKS}/frontier.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -112,6 +113,7 @@ if "frontier" in config["analyses"]:
             f"{LOGS}/plot_frontier.log",
         benchmark:
             f"{BENCHMARKS}/plot_frontier.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -133,6 +135,7 @@ if "frontier" in config["analyses"]:
             f"{LOGS}/render_frontier.log",
         benchmark:
             f"{BENCHMARKS}/render_frontier.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -48,7 +48,7 @@ rule measure_l0:
         "../../envs/clip_sae.yaml"
     threads: 1
     resources:
-        gpu=GPUS_PER_JOB,
+        gpu=gpus,
     params:
         spec=job_spec(
             *l0_tables.values(),
@@ -99,6 +99,7 @@ for figure, arguments in L0_FIGURES.items():
             f"{LOGS}/{figure}.log",
         benchmark:
             f"{BENCHMARKS}/{figure}.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -52,7 +52,7 @@ if "quality" in config["analyses"]:
             "../../envs/clip_sae.yaml"
         threads: 1
         resources:
-            gpu=GPUS_PER_JOB,
+            gpu=gpus,
             batch_images=256,
         params:
             spec=job_spec(
@@ -89,7 +89,7 @@ if "quality" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
                 batch_images=32,
             params:
                 spec=job_spec(
@@ -134,6 +134,7 @@ if "quality" in config["analyses"]:
                 f"{LOGS}/gather_{table}.log",
             benchmark:
                 f"{BENCHMARKS}/gather_{table}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
@@ -156,6 +157,7 @@ if "quality" in config["analyses"]:
                 f"{LOGS}/render_{table}.log",
             benchmark:
                 f"{BENCHMARKS}/render_{table}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:

@@ -1,6 +1,7 @@
 """Activations → sparse autoencoders → Tables 3 and 4, firing rates, training curves.
 
-INPUTS   {results}/activations/**/COMPLETE.json
+INPUTS   {results}/activations/**/COMPLETE.json; with `stream: true` the manifest and the fingerprint
+         of the weights instead, for the training alone
 OUTPUTS  {results}/saes/{recipe}/L{layer}/{variant}-{digest}/ (a SAELens folder each),
          {results}/table3.*, table4.*, firing.*, training_curves.*
 """
@@ -25,7 +26,6 @@ RECIPES = [name for name in config["saes"] if name not in IN_EXTENDED - IN_ALL]
 for name, block in config["saes"].items():
     for layer in plan.layers(name):
         saes = plan.saes(name, layer)
-        store = plan.training_store(name, layer)
 
         rule:
             name:
@@ -40,9 +40,10 @@ for name, block in config["saes"].items():
                 f"{BENCHMARKS}/train_{name}_L{layer:02d}.tsv"
             conda:
                 "../../envs/clip_sae.yaml"
-            threads: 1
+            # streamed tokens are made beside the training, which has as many threads as without
+            threads: 2 if block["stream"] else 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
                 checkpoint_every_steps=500,
                 processes=1,
             params:
@@ -50,7 +51,7 @@ for name, block in config["saes"].items():
                     *(sae.artefact for sae in saes),
                     hook=block["hook"],
                     layer=layer,
-                    store=str(store.folder),
+                    **plan.training_tokens(name, layer),
                     saes={
                         sae.variant: {
                             "path": sae.artefact.path,
@@ -84,7 +85,7 @@ for name in dict.fromkeys(n for names in TABLES.values() for n in names):
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     measured,
@@ -149,6 +150,7 @@ for table, names in TABLES.items():
             f"{LOGS}/{table}.log",
         benchmark:
             f"{BENCHMARKS}/{table}.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -169,6 +171,7 @@ for table, names in TABLES.items():
             f"{LOGS}/render_{table}.log",
         benchmark:
             f"{BENCHMARKS}/render_{table}.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -217,7 +220,7 @@ rule measure_firing:
         "../../envs/clip_sae.yaml"
     threads: 1
     resources:
-        gpu=GPUS_PER_JOB,
+        gpu=gpus,
     params:
         spec=job_spec(
             firing,
@@ -248,6 +251,7 @@ rule plot_firing:
         f"{LOGS}/plot_firing.log",
     benchmark:
         f"{BENCHMARKS}/plot_firing.tsv"
+    localrule: True
     conda:
         "../../envs/clip_sae.yaml"
     params:
@@ -286,6 +290,7 @@ rule gather_curves:
         f"{LOGS}/gather_curves.log",
     benchmark:
         f"{BENCHMARKS}/gather_curves.tsv"
+    localrule: True
     conda:
         "../../envs/clip_sae.yaml"
     params:
@@ -317,6 +322,7 @@ rule plot_curves:
         f"{LOGS}/plot_curves.log",
     benchmark:
         f"{BENCHMARKS}/plot_curves.tsv"
+    localrule: True
     conda:
         "../../envs/clip_sae.yaml"
     params:

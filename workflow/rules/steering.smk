@@ -13,7 +13,8 @@ if "steering" in config["analyses"]:
     steering = SteeringPlan(plan)
     # Steered images (one unit on one image each) in one forward pass, and units measured at once.
     STEERING_BATCHES = {
-        "sequences_per_batch": 1024 if GPUS_PER_JOB else 128,
+        "sequences_per_batch": 128,
+        "sequences_per_batch_gpu": 1024,
         "units_per_batch": 16,
     }
 
@@ -30,7 +31,7 @@ if "steering" in config["analyses"]:
             "../../envs/clip_sae.yaml"
         threads: 1
         resources:
-            gpu=GPUS_PER_JOB,
+            gpu=gpus,
         params:
             spec=job_spec(
                 steering.vocabulary,
@@ -46,12 +47,20 @@ if "steering" in config["analyses"]:
     for kind in [*steering.kinds, *STEERING["baselines"]]:
         for layer in steering.layers:
             measured = steering.measured(kind, layer)
+            parts = split(scatter.units, measured)
+            arguments = {
+                "script": "measure_steering",
+                "label": steering.label(kind, layer),
+                "folder": str(measured.folder),
+                **steering.arguments(layer),
+                **steering.spec(kind, layer),
+            }
 
             rule:
                 name:
                     f"measure_steering_{kind}_L{layer:02d}"
                 input:
-                    needs(measured),
+                    needs(measured, parts=parts),
                 output:
                     measured.path,
                 log:
@@ -65,15 +74,35 @@ if "steering" in config["analyses"]:
                 threads: 1
                 resources:
                     **STEERING_BATCHES,
-                    gpu=GPUS_PER_JOB,
+                    gpu=gpus,
                 params:
-                    spec=job_spec(
-                        measured,
-                        script="measure_steering",
-                        label=steering.label(kind, layer),
-                        **steering.arguments(layer),
-                        **steering.spec(kind, layer),
-                    ),
+                    spec=job_spec(measured, **arguments),
+                script:
+                    "../scripts/measure_steering.py"
+
+            if not parts:
+                continue
+
+            rule:
+                name:
+                    f"measure_steering_{kind}_L{layer:02d}_part"
+                input:
+                    needs(*parts),
+                output:
+                    the_part(parts),
+                log:
+                    f"{LOGS}/measure_steering_{kind}_L{layer:02d}_{{scatteritem}}.log",
+                benchmark:
+                    f"{BENCHMARKS}/measure_steering_{kind}_L{layer:02d}_{{scatteritem}}.tsv"
+                priority: plan.architecture.n_layers - layer
+                conda:
+                    "../../envs/clip_sae.yaml"
+                threads: 1
+                resources:
+                    **STEERING_BATCHES,
+                    gpu=gpus,
+                params:
+                    spec=part_spec(parts, **arguments),
                 script:
                     "../scripts/measure_steering.py"
 
@@ -123,6 +152,7 @@ if "steering" in config["analyses"]:
                 f"{LOGS}/{name}.log",
             benchmark:
                 f"{BENCHMARKS}/{name}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
@@ -179,7 +209,7 @@ if "steering" in config["analyses"]:
         threads: 1
         resources:
             **STEERING_BATCHES,
-            gpu=GPUS_PER_JOB,
+            gpu=gpus,
         params:
             spec=job_spec(
                 steering.traces,

@@ -41,6 +41,7 @@ if "steering" in config["analyses"]:
                 f"{LOGS}/{name}_histogram.log",
             benchmark:
                 f"{BENCHMARKS}/{name}_histogram.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
@@ -102,6 +103,7 @@ if "steering" in config["analyses"]:
                 f"{LOGS}/{figure}.log",
             benchmark:
                 f"{BENCHMARKS}/{figure}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
@@ -154,6 +156,7 @@ if "steering" in config["analyses"]:
             f"{LOGS}/render_steerability.log",
         benchmark:
             f"{BENCHMARKS}/render_steerability.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -42,7 +42,7 @@ if "suppression" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
                 batch_images=32,
             params:
                 spec=job_spec(
@@ -74,12 +74,35 @@ if "suppression" in config["analyses"]:
         for name in SETS:
             for layer in suppression.layers(name, case):
                 evaluated = suppression.evaluated(name, layer, case)
+                parts = split(scatter.units, evaluated)
+                arguments = {
+                    "script": "evaluate_suppression",
+                    "folder": str(evaluated.folder),
+                    "model": config["model"],
+                    "dataset": name,
+                    "case": case,
+                    "layer": layer,
+                    "index": str(plan.index(name).folder),
+                    "stores": {
+                        of: str(suppression.store(name, of, layer).folder)
+                        for of in ("val", "test")
+                    },
+                    "tokens_read": suppression.tokens_read(layer),
+                    "contrast_file": suppression.contrast(name, layer, case).path,
+                    "saes": {
+                        label: sae.folder
+                        for label, sae in suppression.saes(
+                            name, layer, case
+                        ).items()
+                    },
+                    **suppression.evaluation_spec(name, layer, case),
+                }
 
                 rule:
                     name:
                         f"evaluate_suppression_{name}_{case}_L{layer:02d}"
                     input:
-                        needs(evaluated),
+                        needs(evaluated, parts=parts),
                     output:
                         evaluated.path,
                     log:
@@ -92,33 +115,38 @@ if "suppression" in config["analyses"]:
                         "../../envs/clip_sae.yaml"
                     threads: 1
                     resources:
-                        gpu=GPUS_PER_JOB,
-                        batch_images=256 if GPUS_PER_JOB else 32,
+                        gpu=gpus,
+                        batch_images=32,
+                        batch_images_gpu=256,
                     params:
-                        spec=job_spec(
-                            evaluated,
-                            script="evaluate_suppression",
-                            model=config["model"],
-                            dataset=name,
-                            case=case,
-                            layer=layer,
-                            index=str(plan.index(name).folder),
-                            stores={
-                                split: str(
-                                    suppression.store(name, split, layer).folder
-                                )
-                                for split in ("val", "test")
-                            },
-                            tokens_read=suppression.tokens_read(layer),
-                            contrast_file=suppression.contrast(name, layer, case).path,
-                            saes={
-                                label: sae.folder
-                                for label, sae in suppression.saes(
-                                    name, layer, case
-                                ).items()
-                            },
-                            **suppression.evaluation_spec(name, layer, case),
-                        ),
+                        spec=job_spec(evaluated, **arguments),
+                    script:
+                        "../scripts/evaluate_suppression.py"
+
+                if not parts:
+                    continue
+
+                rule:
+                    name:
+                        f"evaluate_suppression_{name}_{case}_L{layer:02d}_part"
+                    input:
+                        needs(*parts),
+                    output:
+                        the_part(parts),
+                    log:
+                        f"{LOGS}/evaluate_suppression_{name}_{case}_L{layer:02d}_{{scatteritem}}.log",
+                    benchmark:
+                        f"{BENCHMARKS}/evaluate_suppression_{name}_{case}_L{layer:02d}_{{scatteritem}}.tsv"
+                    priority: plan.architecture.n_layers - layer
+                    conda:
+                        "../../envs/clip_sae.yaml"
+                    threads: 1
+                    resources:
+                        gpu=gpus,
+                        batch_images=32,
+                        batch_images_gpu=256,
+                    params:
+                        spec=part_spec(parts, **arguments),
                     script:
                         "../scripts/evaluate_suppression.py"
 
@@ -138,6 +166,7 @@ if "suppression" in config["analyses"]:
                 f"{LOGS}/choose_suppression_{name}.log",
             benchmark:
                 f"{BENCHMARKS}/choose_suppression_{name}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
@@ -165,6 +194,7 @@ if "suppression" in config["analyses"]:
             f"{LOGS}/table1.log",
         benchmark:
             f"{BENCHMARKS}/table1.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -188,6 +218,7 @@ if "suppression" in config["analyses"]:
             f"{LOGS}/gather_suppression.log",
         benchmark:
             f"{BENCHMARKS}/gather_suppression.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

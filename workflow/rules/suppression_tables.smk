@@ -28,7 +28,7 @@ if "suppression" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     beyond.text_side,
@@ -56,7 +56,7 @@ if "suppression" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     beyond.prompts,
@@ -85,7 +85,7 @@ if "suppression" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     beyond.variant_table,
@@ -112,6 +112,7 @@ if "suppression" in config["analyses"]:
                 f"{LOGS}/gather_suppression_cases.log",
             benchmark:
                 f"{BENCHMARKS}/gather_suppression_cases.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
@@ -145,6 +146,7 @@ if "suppression" in config["analyses"]:
                 f"{LOGS}/render_suppression_{target}.log",
             benchmark:
                 f"{BENCHMARKS}/render_suppression_{target}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:

@@ -36,7 +36,7 @@ if "sweep" in config["analyses"]:
             "../../envs/clip_sae.yaml"
         threads: 1
         resources:
-            gpu=GPUS_PER_JOB,
+            gpu=gpus,
         params:
             spec=job_spec(
                 sweep,
@@ -67,6 +67,7 @@ if "sweep" in config["analyses"]:
             f"{LOGS}/plot_sweep.log",
         benchmark:
             f"{BENCHMARKS}/plot_sweep.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -33,7 +33,7 @@ if "pictures" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
                 batch_images=32,
             params:
                 spec=job_spec(
@@ -56,6 +56,7 @@ if "pictures" in config["analyses"]:
             f"{LOGS}/gather_top_images.log",
         benchmark:
             f"{BENCHMARKS}/gather_top_images.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -46,7 +46,7 @@ if "typographic" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     swept,
@@ -80,6 +80,7 @@ if "typographic" in config["analyses"]:
             f"{LOGS}/choose_typographic.log",
         benchmark:
             f"{BENCHMARKS}/choose_typographic.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
@@ -112,7 +113,7 @@ if "typographic" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     prefix,
@@ -142,7 +143,7 @@ if "typographic" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     typographic.heads,
@@ -182,7 +183,7 @@ if "typographic" in config["analyses"]:
                 "../../envs/clip_sae.yaml"
             threads: 1
             resources:
-                gpu=GPUS_PER_JOB,
+                gpu=gpus,
             params:
                 spec=job_spec(
                     evaluated,
@@ -237,6 +238,7 @@ if "typographic" in config["analyses"]:
                 f"{LOGS}/{table}.log",
             benchmark:
                 f"{BENCHMARKS}/{table}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
@@ -262,6 +264,7 @@ if "typographic" in config["analyses"]:
                 f"{LOGS}/render_{table}.log",
             benchmark:
                 f"{BENCHMARKS}/render_{table}.tsv"
+            localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:

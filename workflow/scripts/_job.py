@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clip_sae.artefacts import read_fingerprints, write_sidecar
+from clip_sae.hardware import GpuClaim
+from clip_sae.locks import Holder, NoLocks, wait_for
 from clip_sae.specs import code_digest
+from clip_sae.versions import STAGE_VERSIONS
 
 SCRIPTS = Path(__file__).resolve().parent
 
@@ -19,7 +22,7 @@ class Job:
 
     Attributes:
         arguments: the values under `arguments` of the rule's spec.
-        device: "cpu" where the job was given no GPU, else "auto".
+        device: "cpu" where the job was given no GPU, else "auto": one of its own, if there is one.
         threads: CPU threads that the job may use.
     """
 
@@ -30,9 +33,19 @@ class Job:
         self.sidecars: list = spec["sidecars"]
         self.code: dict = spec["code"]
         self.threads: int = snakemake.threads
-        self.device = "auto" if snakemake.resources.get("gpu", 0) else "cpu"
         self.started = time.time()
+        no_locks = _wait_for_predecessor(Path(snakemake.log[0]))
         self.log = _start_log(str(snakemake.log[0]), snakemake.rule)
+        if no_locks:
+            self.log.warning("two of this job at once would not be noticed: %s", no_locks)
+        for made in self.makes.values():
+            check_versions(made["record"])
+        self._resources = snakemake.resources
+        gpus = snakemake.resources.get("gpu", 0)
+        self.device = "auto" if gpus else "cpu"
+        if gpus:  # before torch looks for devices; the claim lasts as long as the process
+            self._claim = GpuClaim(gpus, say=self.log.info)
+            self.log.info("GPU: %s", ", ".join(self._claim.devices) or "none is visible here")
         if torch := sys.modules.get("torch"):  # adapters that draw or gather never import it
             torch.set_num_threads(self.threads)  # sums depend on it, in the seventh digit
 
@@ -41,6 +54,11 @@ class Job:
         import torch  # adapters that draw or gather never import it
 
         return "cuda" if self.device == "auto" and torch.cuda.is_available() else "cpu"
+
+    def batch(self, name: str) -> int:
+        """The rule's resource of that name; on a GPU the one with `_gpu` behind it, if any."""
+        own = self._resources.get(f"{name}_gpu")
+        return own if own and self.torch_device() == "cuda" else getattr(self._resources, name)
 
     def record(self, path: str) -> dict:
         """The record of the spec of one output."""
@@ -80,12 +98,47 @@ class Job:
             )
 
 
+def _wait_for_predecessor(log: Path) -> str:
+    """Wait for the same job of a snakemake that was killed, if its process lives on.
+
+    Both would write the same files. What the first finishes is found by the second, so the wait
+    is not lost. Returns why that cannot be seen, where the file system has no locks.
+    """
+
+    def tell(holder: Holder | None) -> None:
+        print(
+            f"waiting: this job is still running for a snakemake that has ended ({holder}). It may "
+            "end by itself, or be stopped: what it finishes is used, the rest is made then.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    try:
+        wait_for(log.with_name(f".{log.name}.lock"), tell)
+    except NoLocks as error:
+        return str(error)
+    return ""
+
+
+def check_versions(record: Mapping) -> None:
+    """Refuse to make with today's code what was planned, and is named, by other code."""
+    for key, ours in STAGE_VERSIONS.get(record["stage"], {}).items():
+        planned = record["spec"][key]
+        if planned != ours:
+            raise RuntimeError(
+                f"the run was planned with {key} {planned} of the stage {record['stage']!r} and "
+                f"its code has {ours} now (clip_sae/versions.py was edited while it ran), so "
+                f"nothing was made. Run snakemake again."
+            )
+
+
 def _start_log(path: str, rule: str) -> logging.Logger:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     form = logging.Formatter(f"%(asctime)s {rule}: %(message)s", "%H:%M:%S")
     handlers = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
     for handler in handlers:
         handler.setFormatter(form)
+    logging.raiseExceptions = False  # a full disk: the log is cut, the message goes to the terminal
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     sys.excepthook = _log_exception
     return logging.getLogger("clip_sae")

@@ -8,6 +8,8 @@ from _job import Job
 
 from clip_sae.analyses.typographic.choice import best_of, choose, unit_table
 from clip_sae.analyses.typographic.responses import Responses
+from clip_sae.npz import read_arrays
+from clip_sae.specs import write_text
 
 job = Job(snakemake)
 arguments = job.arguments
@@ -28,10 +30,10 @@ for kind, of_kind in sweep.groupby("kind", sort=False):
         continue  # nothing is worth its clean cost
     folder, name = Path(arguments["folders"][best]), best.replace("/", "_")
     responses = Responses.load(folder / f"responses-{name}.npz")
-    with np.load(folder / f"cosines-{name}.npz", allow_pickle=False) as cosines:
-        # The table holds taus as text, which may cost the last digit.
-        place = int(np.abs(np.log(cosines["taus"] / choices[best]["tau"])).argmin())
-        tau, nearest = float(cosines["taus"][place]), cosines["nearest"][place]
+    cosines = read_arrays(folder / f"cosines-{name}.npz")
+    # The table holds taus as text, which may cost the last digit.
+    place = int(np.abs(np.log(cosines["taus"] / choices[best]["tau"])).argmin())
+    tau, nearest = float(cosines["taus"][place]), cosines["nearest"][place]
     table = unit_table(responses.gap, responses.gap_se, nearest, tau, choices[best]["lambda"])
     units.append(table.assign(kind=kind, label=best))
 columns = ["kind", "label", "unit", "gap", "gap_se", "joined_by", "nearest_cosine"]
@@ -43,5 +45,5 @@ tables = {
     else pd.DataFrame(columns=columns),
 }
 for name, path in arguments["tables"].items():
-    tables[name].to_csv(path, index=False)
+    write_text(Path(path), tables[name].to_csv(index=False))
     job.publish(path, rows=len(tables[name]))

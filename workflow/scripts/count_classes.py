@@ -14,7 +14,7 @@ job = Job(snakemake)
 arguments, device = job.arguments, job.torch_device()
 index = Path(arguments["index"])
 images = StoreImages(
-    ActivationStore(Path(arguments["store"])), batch_images=snakemake.resources.batch_images
+    ActivationStore(Path(arguments["store"])), batch_images=job.batch("batch_images")
 )
 found = count_classes(
     images,

@@ -22,7 +22,7 @@ found = embed_images(
     manifest,
     Path(arguments["root"]),
     decoding=arguments["decoding"],
-    batch_images=snakemake.resources.batch_images,
+    batch_images=job.batch("batch_images"),
     workers=max(1, job.threads),
 )
 complete = Path(snakemake.output[0])

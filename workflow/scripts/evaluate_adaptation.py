@@ -1,5 +1,7 @@
 """What the models of one method, one per seed, answer on all test images."""
 
+from pathlib import Path
+
 import pandas as pd
 import torch
 from _adaptation import class_names, load_adapted, load_model, pixels_of, usable
@@ -8,6 +10,7 @@ from _job import Job
 from clip_sae.adaptation.few_shot import ClassHalves
 from clip_sae.adaptation.training import embed_in_batches
 from clip_sae.analyses.adaptation.base_to_novel import answers
+from clip_sae.specs import write_text
 
 READ = 1024  # images whose pixels are in memory at once
 
@@ -31,5 +34,5 @@ for start in range(0, len(manifest), READ):
         table.insert(0, "seed", seed)
         tables.append(table)
 table = pd.concat(tables, ignore_index=True).sort_values(["seed", "image"], kind="stable")
-table.to_csv(snakemake.output[0], index=False)
+write_text(Path(snakemake.output[0]), table.to_csv(index=False))
 job.publish(snakemake.output[0], n_images=len(manifest))

@@ -19,6 +19,7 @@ from clip_sae.analyses.typographic.images import class_indices, read_rows
 from clip_sae.analyses.typographic.responses import Responses
 from clip_sae.datasets import decode_image, read_classes, read_manifest
 from clip_sae.defence_prefix import load_prefix, prefixed_class_embeddings
+from clip_sae.specs import write_text
 from clip_sae.store import ActivationStore
 from clip_sae.zeroshot import class_embeddings
 
@@ -90,5 +91,5 @@ rows.insert(0, "dataset", arguments["dataset"])
 rows.insert(1, "split", arguments["split"])
 rows["n_units"] = rows["image"].map(n_units)
 rows["n_classes"] = len(names)
-rows.to_csv(snakemake.output[0], index=False)
+write_text(Path(snakemake.output[0]), rows.to_csv(index=False))
 job.publish(snakemake.output[0], rows=len(rows))

@@ -31,7 +31,7 @@ report = extract(
         fingerprints=job.fingerprints(),
         **decoding,
     ),
-    batch_size=snakemake.resources.batch_size,
+    batch_size=job.batch("batch_size"),
     decode_workers=job.threads,
 )
 job.log.info("%d images at %.0f images/s", report.images, report.images_per_second)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 from _job import Job
 
+from clip_sae.specs import write_text
+
 job = Job(snakemake)
 curves = [
     pd.read_csv(Path(sae["folder"]) / "curve.csv").assign(
@@ -12,5 +14,5 @@ curves = [
     )
     for sae in job.arguments["saes"]
 ]
-pd.concat(curves, ignore_index=True).to_csv(snakemake.output[0], index=False)
+write_text(Path(snakemake.output[0]), pd.concat(curves, ignore_index=True).to_csv(index=False))
 job.publish(snakemake.output[0], saes=len(curves))

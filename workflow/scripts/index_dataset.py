@@ -34,6 +34,11 @@ job.log.info(
     "%d images, %d classes, %d skipped",
     *(index.summary[k] for k in ("n_images", "n_classes", "n_skipped")),
 )
+if linked := index.summary.get("n_linked_outside"):
+    job.log.info(
+        "%d images lie outside %s, behind symbolic links: %s",
+        *(linked, job.arguments["root"], ", ".join(index.summary["linked_outside"])),
+    )
 source = job.record(snakemake.output.complete)["spec"]["name"]
 job.publish(
     snakemake.output.complete,

@@ -27,7 +27,7 @@ model = load_model(job)
 [frozen] = load_adapted(model, arguments["frozen"]).values()
 adapted = load_adapted(model, arguments["method"])
 sae = Sae.load(Path(arguments["sae"]), model.device)
-names, batch_images = class_names(arguments["index"]), snakemake.resources.batch_images
+names, batch_images = class_names(arguments["index"]), job.batch("batch_images")
 halves = ClassHalves(len(names))
 manifest = usable(arguments["index"], arguments["split"])
 

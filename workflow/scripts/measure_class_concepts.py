@@ -29,7 +29,7 @@ answers = answer_with_classes(
     StoreImages(
         ActivationStore(Path(arguments["store"])),
         tokens=reaches_output(model, layer),
-        batch_images=snakemake.resources.batch_images,
+        batch_images=job.batch("batch_images"),
     ),
     read_manifest(index)["label_idx"].to_numpy(),
     sae,

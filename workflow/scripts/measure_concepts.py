@@ -25,7 +25,7 @@ folder = Path(snakemake.output[0]).parent
 index = Path(arguments["index"])
 label, names = read_manifest(index)["label_idx"].to_numpy(), read_classes(index)["name"].tolist()
 store = ActivationStore(Path(arguments["store"]))
-images = StoreImages(store, batch_images=snakemake.resources.batch_images)
+images = StoreImages(store, batch_images=job.batch("batch_images"))
 units = {"latent": Latents(Sae.load(Path(arguments["sae"]), device)),
          "neuron": Neurons(store.d_model)}  # fmt: skip
 found = measure_concepts(images, units, label, len(names), arguments["top_images"],

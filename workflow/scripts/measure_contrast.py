@@ -24,7 +24,7 @@ if arguments["attribute_from"] == "prompts":
 images = StoreImages(
     ActivationStore(Path(arguments["store"])),
     tokens=arguments["tokens_read"],
-    batch_images=snakemake.resources.batch_images,
+    batch_images=job.batch("batch_images"),
 )
 saes = {label: Sae.load(Path(folder), device) for label, folder in arguments["saes"].items()}
 units = {label: Latents(sae) for label, sae in saes.items()}

@@ -8,6 +8,7 @@ from _job import Job
 from clip_sae.analyses.activity import measure_activity
 from clip_sae.analyses.firing import firing_histogram
 from clip_sae.sae import Sae
+from clip_sae.specs import write_text
 from clip_sae.store import ActivationStore
 
 job = Job(snakemake)
@@ -20,5 +21,5 @@ for place in job.arguments["saes"]:
     fired, n_tokens = activity.fired()
     table = firing_histogram(fired, n_tokens, layer=place["layer"], recipe=place["recipe"])
     tables.append(table.assign(variant=place["variant"], hook=place["hook"]))
-pd.concat(tables, ignore_index=True).to_csv(snakemake.output[0], index=False)
+write_text(Path(snakemake.output[0]), pd.concat(tables, ignore_index=True).to_csv(index=False))
 job.publish(snakemake.output[0])

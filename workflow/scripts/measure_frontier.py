@@ -10,6 +10,7 @@ from clip_sae.architecture import ModelSource
 from clip_sae.clip import load_clip
 from clip_sae.datasets import read_classes, read_manifest
 from clip_sae.sae import Sae
+from clip_sae.specs import write_text
 from clip_sae.store import ActivationStore
 
 # A CSV of points: the remaining columns of the reconstruction analysis are those of the tables.
@@ -49,5 +50,5 @@ table = table[COLUMNS].assign(alive_fraction=table["alive_latents"] / table["d_s
 for position, name in enumerate(("architecture", "decoder_norm", "knob", "knob_value", "seed")):
     table.insert(position, name, [sae[name] for sae in what])
 table.insert(0, "recipe", arguments["recipe"])
-table.to_csv(snakemake.output[0], index=False)
+write_text(Path(snakemake.output[0]), table.to_csv(index=False))
 job.publish(snakemake.output[0], rows=len(table))

@@ -10,6 +10,7 @@ from _typographic import class_names, load_model, prompts
 
 from clip_sae.analyses.typographic.heads import choose_heads, embeddings_without, rank_heads
 from clip_sae.datasets import decode_image, pair_rows, read_manifest
+from clip_sae.specs import write_text
 from clip_sae.zeroshot import class_embeddings
 
 job = Job(snakemake)
@@ -47,5 +48,5 @@ chosen, table = choose_heads(
     ranked, clean_accuracy, arguments["max_clean_cost"], arguments["heads"]["max_heads"]
 )
 job.log.info("%d of %d heads are silenced: %s", len(chosen), len(table), chosen)
-table.to_csv(snakemake.output[0], index=False)
+write_text(Path(snakemake.output[0]), table.to_csv(index=False))
 job.publish(snakemake.output[0], n_images=len(pairs))

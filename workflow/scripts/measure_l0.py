@@ -10,6 +10,7 @@ from clip_sae.analyses.activity import measure_activity
 from clip_sae.analyses.l0 import beside_gpt2, image_l0, l0_by_layer, l0_by_token
 from clip_sae.datasets import read_manifest
 from clip_sae.sae import Sae
+from clip_sae.specs import write_text
 from clip_sae.store import ActivationStore
 
 job = Job(snakemake)
@@ -39,5 +40,5 @@ tables = {
     "image": pd.concat(image, ignore_index=True),
 }
 for table, path in arguments["tables"].items():
-    tables[table].to_csv(path, index=False)
+    write_text(Path(path), tables[table].to_csv(index=False))
     job.publish(path)

@@ -38,7 +38,7 @@ elif not arguments["masks"]:
     shown = rows[first_examples(label[rows], arguments["n_examples"])]
 # Without known masks there is nothing to score, and only the images that are shown are read.
 images = StoreImages(store, None if arguments["masks"] else shown,
-                     batch_images=snakemake.resources.batch_images)  # fmt: skip
+                     batch_images=job.batch("batch_images"))  # fmt: skip
 own = label[images.rows]
 units = {"latent": Latents(Sae.load(Path(arguments["sae"]), device)),
          "neuron": Neurons(store.d_model)}  # fmt: skip

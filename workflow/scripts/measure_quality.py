@@ -29,7 +29,7 @@ if arguments["factors"]:
     file = Path(arguments["root"]) / arguments["factors"]["file"]
     spaces += factor_spaces(read_factors(file, arguments["factors"]["columns"], paths))
 store = ActivationStore(Path(arguments["store"]))
-images = StoreImages(store, batch_images=snakemake.resources.batch_images)
+images = StoreImages(store, batch_images=job.batch("batch_images"))
 about, latents, decoders = [], [], {}
 
 

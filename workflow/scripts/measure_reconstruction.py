@@ -10,6 +10,7 @@ from clip_sae.architecture import ModelSource
 from clip_sae.clip import load_clip
 from clip_sae.datasets import read_classes, read_manifest
 from clip_sae.sae import Sae
+from clip_sae.specs import write_text
 from clip_sae.store import ActivationStore
 
 job = Job(snakemake)
@@ -37,5 +38,5 @@ table.insert(0, "recipe", arguments["recipe"])
 sweeps = arguments["sparsity"]  # the l1_coefficient or k of each variant, to match the paper's rows
 for column in ("l1_coefficient", "k"):
     table.insert(4, column, table["sae"].map(lambda v, c=column: sweeps[v][c]))
-table.to_csv(snakemake.output[0], index=False)
+write_text(Path(snakemake.output[0]), table.to_csv(index=False))
 job.publish(snakemake.output[0], rows=len(table))

@@ -7,6 +7,7 @@ from _job import Job
 
 from clip_sae.analyses.sweep import choose_sweep_point, held_out_quality
 from clip_sae.sae import Sae
+from clip_sae.specs import write_text
 from clip_sae.store import ActivationStore
 
 job = Job(snakemake)
@@ -23,5 +24,5 @@ try:
 except ValueError as reason:  # the grid itself is a result, whether or not a point of it will do
     job.log.warning("none is marked as chosen: %s", reason)
     table = table.assign(chosen=False)
-table.to_csv(snakemake.output[0], index=False)
+write_text(Path(snakemake.output[0]), table.to_csv(index=False))
 job.publish(snakemake.output[0])

@@ -31,7 +31,7 @@ else:
     store = ActivationStore(Path(arguments["stores"][found.layer]))
     sae = Sae.load(Path(arguments["saes"][found.layer][found.label]), device)
     units = {found.label: Latents(sae), NEURONS: Neurons(store.d_model)}
-    images = StoreImages(store, batch_images=snakemake.resources.batch_images)
+    images = StoreImages(store, batch_images=job.batch("batch_images"))
     top = measure_top_images(images, units, arguments["images"], device=device, signed=[NEURONS])
     write_top_images(complete.parent / "top_images.npz", top)
     # A set that was chosen on CLS is shown where CLS is strongest.

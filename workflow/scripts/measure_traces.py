@@ -22,7 +22,7 @@ layer = SteeredLayer(job)
 units = layer.units("latent")
 table = trace_units(
     units,
-    layer.routes(units, snakemake.resources.sequences_per_batch),
+    layer.routes(units, job.batch("sequences_per_batch")),
     layer.vocabulary.words,
     chosen,
     arguments["strengths"],

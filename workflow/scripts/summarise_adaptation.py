@@ -7,6 +7,7 @@ from _job import Job
 
 from clip_sae.adaptation.few_shot import ClassHalves
 from clip_sae.analyses.adaptation.base_to_novel import run_accuracies, summarise
+from clip_sae.specs import write_text
 
 job = Job(snakemake)
 arguments = job.arguments
@@ -30,5 +31,5 @@ for dataset, methods in arguments["answers"]:
 tables = {"adaptation": pd.concat(summaries), "adaptation_runs": pd.DataFrame(runs)}
 for path in job.makes:
     table = tables[Path(path).stem]
-    table.to_csv(path, index=False)
+    write_text(Path(path), table.to_csv(index=False))
     job.publish(path, rows=len(table))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from _job import Job
 
-from clip_sae.specs import read_json
+from clip_sae.specs import read_json, write_text
 
 job = Job(snakemake)
 rows = []
@@ -17,5 +17,5 @@ for name, path in job.arguments["datasets"].items():
     if summary["n_skipped"]:
         job.log.warning("%s: %d images skipped, e.g. %s", name, summary["n_skipped"],
                         "; ".join(summary["skipped"][:3]))  # fmt: skip
-pd.DataFrame(rows).to_csv(snakemake.output[0], index=False)
+write_text(Path(snakemake.output[0]), pd.DataFrame(rows).to_csv(index=False))
 job.publish(snakemake.output[0])

@@ -10,6 +10,7 @@ from _typographic import class_names, file_name, load_model, pairs_of, prompts, 
 from clip_sae.analyses.typographic.candidates import candidates, nearest_cosines, tau_grid
 from clip_sae.analyses.typographic.responses import measure_responses
 from clip_sae.analyses.typographic.sweep import sweep_table
+from clip_sae.specs import write_text
 from clip_sae.zeroshot import class_embeddings
 
 job = Job(snakemake)
@@ -40,5 +41,5 @@ for label in arguments["labels"]:
     job.log.info("%s: largest gap %.3g", label, responses.gap.max())
 sweep = pd.concat(tables, ignore_index=True)
 sweep = sweep[["kind", "label", *sweep.columns.drop(["kind", "label"])]]
-sweep.to_csv(complete.parent / "sweep.csv", index=False)
+write_text(complete.parent / "sweep.csv", sweep.to_csv(index=False))
 job.publish(str(complete), rows=len(sweep))

@@ -11,6 +11,7 @@ from clip_sae.adaptation.few_shot import ClassHalves, choose_shots
 from clip_sae.adaptation.text_side import first_words, text_width
 from clip_sae.adaptation.training import AdaptationSettings, train_prompts
 from clip_sae.adaptation_plan import WEIGHTS
+from clip_sae.specs import write_text
 
 job = Job(snakemake)
 arguments = job.arguments
@@ -57,7 +58,7 @@ history = train_prompts(
 save_prompts(folder / WEIGHTS, prompts, {"model": arguments["model"]["name"]})
 table = pd.DataFrame([vars(epoch) for epoch in history])
 table.insert(0, "epoch", range(1, len(table) + 1))
-table.to_csv(folder / "epochs.csv", index=False)
-shots[["path", "label_idx"]].to_csv(folder / "shots.csv")
+write_text(folder / "epochs.csv", table.to_csv(index=False))
+write_text(folder / "shots.csv", shots[["path", "label_idx"]].to_csv())
 job.publish(snakemake.output[0], images=len(shots))
 state.unlink()  # only now: a job that dies before this line resumes from it

@@ -8,6 +8,7 @@ from _typographic import chosen_units, class_names, load_model, pairs_of, prompt
 
 from clip_sae.analyses.typographic.ablation import ablated_embeddings, clean_embeddings
 from clip_sae.defence_prefix import PrefixSettings, save_prefix, train_prefix
+from clip_sae.specs import write_text
 
 job = Job(snakemake)
 arguments = job.arguments
@@ -33,5 +34,5 @@ folder = Path(snakemake.output[0]).parent
 save_prefix(folder / "prefix.safetensors", trained.vector, {"model": arguments["model"]["name"]})
 losses = pd.DataFrame(trained.losses, columns=["defence", "identity"])
 losses.insert(0, "epoch", range(1, len(losses) + 1))
-losses.to_csv(folder / "losses.csv", index=False)
+write_text(folder / "losses.csv", losses.to_csv(index=False))
 job.publish(snakemake.output[0], pairs=len(pairs.label))

@@ -1,4 +1,4 @@
-"""Train all SAEs of one recipe and layer in one pass over the store."""
+"""Train all SAEs of one recipe and layer in one pass over a store, or over images."""
 
 from pathlib import Path
 
@@ -26,14 +26,26 @@ targets = [
     for variant, sae in arguments["saes"].items()
 ]
 first = targets[0].recipe
+shuffling = {
+    "batch_tokens": first.batch_tokens,
+    "seed": first.data_seed,
+    "tokens": first.tokens,
+}
+threads = job.threads
+if "images" in arguments:
+    from _live import image_tokens  # loads CLIP's code, which training from a store does without
+
+    tokens = image_tokens(arguments["images"], **shuffling)
+    if job.torch_device() == "cpu":
+        threads = max(1, job.threads // 2)  # the others run CLIP meanwhile
+else:
+    tokens = StoreTokens(Path(arguments["store"]), **shuffling)
 train_on_store(
     targets,
-    StoreTokens(
-        Path(arguments["store"]), first.batch_tokens, seed=first.data_seed, tokens=first.tokens
-    ),
+    tokens,
     processes=snakemake.resources.processes,
     device=job.device,
-    threads=job.threads,
+    threads=threads,
     checkpoint_every_steps=snakemake.resources.checkpoint_every_steps,
     progress=True,
     log=job.log.info,

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -126,7 +126,11 @@ def save_prompts(path: Path, prompts: Prompts, facts: dict[str, str] | None = No
 
 def load_prompts(path: Path) -> Prompts:
     """Read what `save_prompts` wrote, frozen. Raises ValueError for another file."""
-    with safe_open(str(path), framework="pt") as file:
+    try:
+        opened = safe_open(str(path), framework="pt")
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged, or no .safetensors file ({error}).") from error
+    with opened as file:
         header = file.metadata() or {}
         if not {"spec", "widths"} <= header.keys():
             raise ValueError(

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from clip_sae.npz import read_arrays
 from clip_sae.specs import write_bytes
 
 Record = TypeVar("Record")
@@ -30,9 +31,8 @@ def write_records(path: Path, records: Mapping[str, object]) -> None:
 
 def read_records(path: Path, kind: type[Record]) -> dict[str, Record]:
     """Read what `write_records` wrote of records of one kind."""
-    with np.load(path, allow_pickle=False) as arrays:
-        names = dict.fromkeys(key.rpartition("|")[0] for key in arrays.files)
-        return {
-            name: kind(**{f.name: arrays[f"{name}|{f.name}"] for f in fields(kind)})
-            for name in names
-        }
+    arrays = read_arrays(path)
+    names = dict.fromkeys(key.rpartition("|")[0] for key in arrays)
+    return {
+        name: kind(**{f.name: arrays[f"{name}|{f.name}"] for f in fields(kind)}) for name in names
+    }

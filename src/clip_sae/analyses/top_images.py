@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from clip_sae.analyses.suppression.ablation import Units
 from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.npz import read_arrays
 from clip_sae.specs import write_bytes
 
 RANKINGS = ("mean", "max", "cls")
@@ -143,12 +144,12 @@ def write_top_images(path: Path, found: Mapping[str, Mapping[str, TopImages]]) -
 def read_top_images(path: Path) -> dict[str, dict[str, TopImages]]:
     """Read what `write_top_images` wrote."""
     found: dict[str, dict[str, TopImages]] = {}
-    with np.load(path, allow_pickle=False) as arrays:
-        for key in arrays.files:
-            name, ranking, _ = key.rsplit("|", 2)
-            if ranking not in found.setdefault(name, {}):
-                whole = (arrays[f"{name}|{ranking}|{field.name}"] for field in fields(TopImages))
-                found[name][ranking] = TopImages(*whole)
+    arrays = read_arrays(path)
+    for key in arrays:
+        name, ranking, _ = key.rsplit("|", 2)
+        if ranking not in found.setdefault(name, {}):
+            whole = (arrays[f"{name}|{ranking}|{field.name}"] for field in fields(TopImages))
+            found[name][ranking] = TopImages(*whole)
     return found
 
 

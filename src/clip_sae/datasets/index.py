@@ -16,6 +16,7 @@ from clip_sae.datasets.folders import load_image_folder, load_typographic
 from clip_sae.datasets.groups import load_celeba, load_waterbirds
 from clip_sae.datasets.imagenet import load_imagenet, load_imagenet100, load_imagenet_kaggle
 from clip_sae.datasets.images import MAX_PIXELS
+from clip_sae.datasets.inside import linked_outside
 from clip_sae.datasets.listing import DatasetError, Listing, some, wanted_splits
 from clip_sae.datasets.manifest import DatasetIndex, arrange, fingerprint_of
 from clip_sae.datasets.pairs import load_attacked_pairs
@@ -94,7 +95,9 @@ def index_dataset(
     manifest["status"] = reasons.map(lambda reason: "skipped" if reason else "ok")
     manifest["reason"] = reasons
     fingerprint = fingerprint_of(manifest, classes, [f"{f.size} {f.content}" for f in files])
+    linked = linked_outside(root, manifest["path"].tolist())
     summary = {"kind": kind, "counts_checked": checked, **_facts(listing, files)}
+    summary |= {"n_linked_outside": len(linked), "linked_outside": linked[:5]}
     summary.update(_counts(manifest, classes))
     return DatasetIndex(manifest, classes, fingerprint, summary)
 

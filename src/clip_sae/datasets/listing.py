@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from clip_sae.datasets.images import EXTENSIONS
+from clip_sae.datasets.inside import first_outside, is_inside
 
 SPLITS = ("train", "val", "test")
 
@@ -143,9 +144,13 @@ def compare_with_disk(root: Path, listed: Iterable[str], source: str) -> list[st
     listed: posix paths relative to root, none of which may escape it, from the file `source`.
     """
     listed = list(listed)
-    outside = [path for path in listed if path.startswith("/") or ".." in path.split("/")]
+    outside = [path for path in listed if not is_inside(path)]
     if outside:
-        raise DatasetError(f"{source} lists paths outside {root}: {some(outside)}.")
+        raise DatasetError(
+            f"{source} lists paths outside {root}: {some(outside)} (image "
+            f"{first_outside(listed) + 1} of the list). A path is relative to that folder and has "
+            f"no `..`; correct the list, or do not use it if it is not yours."
+        )
     if len(set(listed)) != len(listed):
         twice = pd.Series(listed)[pd.Series(listed).duplicated()]
         raise DatasetError(f"{source} lists images twice: {some(twice)}. Remove the second rows.")

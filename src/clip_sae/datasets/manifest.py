@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clip_sae.datasets.inside import first_outside
 from clip_sae.datasets.listing import DatasetError, some
 
 _BEFORE_ATTRIBUTES = ["path", "split", "label", "label_idx", "word"]
@@ -97,9 +98,17 @@ def read_manifest(folder: Path, split: str | None = None) -> pd.DataFrame:
     """The manifest, or its rows of one split; the index is the row number in manifest.csv.
 
     Skipped images are among the rows (status "skipped"). Raises DatasetError for a manifest that
-    is incomplete or was edited, and for a split it does not have.
+    is incomplete or was edited, for one with a path that leaves the data set's folder (results may
+    come from elsewhere, whole and sealed), and for a split it does not have.
     """
     manifest = _read(folder, "manifest.csv")
+    row = first_outside(manifest["path"].tolist())
+    if row is not None:
+        raise DatasetError(
+            f"{Path(folder) / 'manifest.csv'}, row {row}: the path {manifest['path'][row]!r} leads "
+            f"out of the data set's folder, and no loader of this project writes such a row. "
+            f"Nothing was opened. Delete {folder} and run snakemake again."
+        )
     if split is None:
         return manifest
     if split not in set(manifest["split"]):

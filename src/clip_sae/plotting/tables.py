@@ -4,6 +4,7 @@ Steering paper, Tables 3 and 4 (`TABLE3`, `TABLE4`). Percent appears here and no
 """
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,14 +141,23 @@ def to_markdown(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout)
     """Render as a Markdown table; the paper's numbers stand in columns of their own."""
     cells = beside_paper(table, paper, layout)
     headers = [f"{header} ({part})" if part else header for header, part in cells.columns]
-    lines = [f"**{layout.caption}**", "", _line(headers)]
+    lines = [f"**{_inert(layout.caption)}**", "", _line(headers)]
     lines.append(_line(["---"] + ["--:"] * (len(headers) - 1)))
     lines += [_line(row) for row in cells.itertuples(index=False)]
-    return "\n".join([*lines, "", layout.source, ""])
+    return "\n".join([*lines, "", _inert(layout.source), ""])
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_inert(str(cell)).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _inert(text: str) -> str:
+    """Text that Markdown shows as it is: class names and words come with data, as does a <script>.
+
+    A "<" that no tag follows stays ("<0.0001"), and so do brackets without a link.
+    """
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split("\n")))
+    return text.replace("](", "]\\(")
 
 
 _STYLE = """

@@ -30,11 +30,19 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, *paths: Path) -> None:
-    """Write the figure to each path, format by suffix; no time stamp, so equal data, equal file."""
-    for path in paths:
+    """Write the figure to each path, format by suffix; no time stamp, so equal data, equal file.
+
+    Each file is whole or not there: it is drawn under another name and renamed.
+    """
+    for path in map(Path, paths):
         # Only SVG writes a date by itself; None leaves it out.
-        metadata = {"Date": None} if Path(path).suffix == ".svg" else None
-        figure.savefig(path, metadata=metadata)
+        metadata = {"Date": None} if path.suffix == ".svg" else None
+        partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+        try:
+            figure.savefig(partial, metadata=metadata)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def layer_colours(layers: Sequence[int]) -> dict[int, tuple]:

@@ -4,13 +4,14 @@ Holds what the SAEs of §3 (Eq. 3) are trained on and every later analysis start
 
   layout, hierarchy, parts                       what lies where
   shard_file, packed_shard, codecs               one file of it, plain or compressed
-  writer, range_writer, encoding                 making a store
-  reader                                         reading it
+  writer, range_writer, encoding, overflow       making a store
+  reader, blocks                                 reading it, and what could take its place
   stream, shuffle, window_buffer, batch_pool,
   prefetch                                       serving it to training, shuffled
   verify, range_check                            checking and repairing it
 """
 
+from .blocks import Block, BlockSource
 from .encoding import to_float32
 from .errors import (
     ActivationOverflow,
@@ -22,6 +23,7 @@ from .errors import (
 )
 from .files import COMPLETE
 from .layout import StoreLayout
+from .overflow import checked_absmax
 from .parts import ArrayStats
 from .range_check import Damage
 from .range_writer import RangeWriter
@@ -35,6 +37,8 @@ __all__ = [
     "ActivationOverflow",
     "ActivationStore",
     "ArrayStats",
+    "Block",
+    "BlockSource",
     "Damage",
     "RangeWriter",
     "StoreDamaged",
@@ -46,6 +50,7 @@ __all__ = [
     "StoreWriter",
     "TokenStream",
     "VerifyReport",
+    "checked_absmax",
     "to_float32",
     "verify_store",
 ]

@@ -2,17 +2,17 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def prefetched(items: Iterable[T], ahead: int) -> Iterator[T]:
+def prefetched(items: Iterator[T], ahead: int) -> Iterator[T]:
     """The same items in the same order, made in a thread, at most `ahead` of them waiting.
 
     An exception of the producer is raised where its item would have come. Ending early stops the
-    thread before the next item.
+    thread before the next item, and closes `items` if that is a generator.
     """
     waiting: queue.Queue = queue.Queue(maxsize=ahead)
     stopped = threading.Event()
@@ -42,6 +42,8 @@ def prefetched(items: Iterable[T], ahead: int) -> Iterator[T]:
         while thread.is_alive():  # make room, in case the thread waits to put
             _drain(waiting)
             thread.join(timeout=0.05)
+        if isinstance(items, Generator):
+            items.close()
 
 
 def _drain(waiting: queue.Queue) -> None:

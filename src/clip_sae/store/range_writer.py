@@ -4,16 +4,17 @@ Casts and guards the values (float16 ends at 65,504), cuts them into chunks, and
 One thread compresses, checksums and writes a chunk, and another sums it, while the next is cast.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from .encoding import ACCEPTED, LIMITS, absmax_if_fit, encode, first_bad_value
-from .errors import ActivationOverflow, StoreError
+from .encoding import ACCEPTED, encode
+from .errors import StoreError
 from .files import ACTS, publish, sweep, temporary_path
 from .layout import FILL_VALUES, ArrayLayout
+from .overflow import checked_absmax
 from .packed_shard import shard_writer
 from .parts import ArrayStats, image_sums, withdraw, write_part
 
@@ -68,6 +69,12 @@ class ArrayStream:
         image_sums(stored, sums, squares, finite=True)
         self.stats.add(sums, squares, prod(self.array.row_shape[:-1]), self._largest)
 
+    def close(self) -> None:
+        """Let go of the file, whatever became of it, once no thread works on it any more."""
+        wait(self._pending)
+        self.shard.close()
+        self.shard.path.unlink(missing_ok=True)
+
     def _wait(self) -> None:
         """Until the chunk before is written and summed; raises what that raised."""
         for future in self._pending:
@@ -77,14 +84,13 @@ class ArrayStream:
 class RangeWriter:
     """Takes the images of range `k` in row order; made by `StoreWriter.range`."""
 
-    def __init__(self, writer, k: int) -> None:
+    def __init__(self, writer, k: int, pool: ThreadPoolExecutor) -> None:
         self._writer, self.k = writer, k
         self.start, self.stop = writer.layout.range_bounds(k)
         self._streams: dict[str, ArrayStream] = {}
-        self._pool = ThreadPoolExecutor(2, "store-writer")
         try:
             for name, array in writer.layout.arrays.items():
-                self._streams[name] = ArrayStream(writer.path, array, k, self._pool)
+                self._streams[name] = ArrayStream(writer.path, array, k, pool)
         except BaseException:
             self.discard()
             raise
@@ -130,24 +136,13 @@ class RangeWriter:
             )
 
     def _checked_absmax(self, name: str, values: np.ndarray) -> float:
-        dtype = self._writer.layout.dtype
-        largest = absmax_if_fit(values, dtype)
-        if largest is not None:
-            return largest
-        (i, *token, d), value = first_bad_value(values, dtype)
-        row = self.start + self.rows + i
-        where = f"{name} {token[0]}" if token else name
-        if np.isnan(value):
-            advice = "The model itself produced it: check the weights, or run it in float32."
-        elif dtype == "float16":
-            advice = "Set `dtype: bfloat16` for this store and run snakemake again."
-        else:
-            advice = "Run the model in float32, or check its weights."
-        raise ActivationOverflow(
-            f"{self._writer.label}: image row {row} (manifest row "
-            f"{self._writer.source_index[row]}), {where}, d_model index {d} is {value:g}; "
-            f"{dtype} is stored up to {LIMITS[dtype]:g}. {advice}"
-        )
+        first = self.start + self.rows
+
+        def place(i: int) -> str:
+            source = self._writer.source_index[first + i]
+            return f"{self._writer.label}: image row {first + i} (manifest row {source})"
+
+        return checked_absmax(values, self._writer.layout.dtype, name, place)
 
     def commit(self) -> None:
         """Rename the finished shard files into place, then write the part file."""
@@ -169,7 +164,5 @@ class RangeWriter:
 
     def discard(self) -> None:
         """Close and remove the temporary files; nothing happens to what is committed."""
-        self._pool.shutdown()
         for stream in self._streams.values():
-            stream.shard.close()
-            stream.shard.path.unlink(missing_ok=True)
+            stream.close()

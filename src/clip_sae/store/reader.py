@@ -5,10 +5,12 @@ Every SAE, table and figure of the paper that needs residuals starts here (ยง3-ย
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from .blocks import Block
 from .errors import StoreDamaged, StoreError, StoreIncomplete
 from .files import COMPLETE, SPEC, canonical_json, check_seal, digest, read_json
 from .hierarchy import read_hierarchy, read_source_index
@@ -190,6 +192,13 @@ class ActivationStore:
             shard = self._shard(name, k)
             shard.read(lo - k * size, hi - k * size, rows[lo - start : hi - start], verified)
         return out
+
+    def read_blocks(self, blocks: Sequence[Block]) -> Iterator[None]:
+        """Fill the memory of blocks, one per step, for a `TokenStream`."""
+        for block in blocks:
+            for name, rows in block.arrays.items():
+                self.read_array(name, block.start, block.stop, rows)
+            yield
 
     def _shard(self, name: str, k: int) -> ShardReader:
         """The open shard file; the least recently used are closed."""

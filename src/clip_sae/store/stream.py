@@ -7,13 +7,14 @@ threads, resuming and the number of reads do not change it.
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 
 from .batch_pool import Allocate, BatchPool
+from .blocks import BlockSource
 from .errors import StoreError
 from .prefetch import prefetched
-from .reader import ActivationStore
 from .shuffle import ShufflePlan, Window
 from .window_buffer import WindowBuffer
 
@@ -23,7 +24,7 @@ BATCHES_AHEAD = 2
 
 
 class TokenStream:
-    """Shuffled batches of tokens from a store.
+    """Shuffled batches of tokens from a store, or from what takes its place (`BlockSource`).
 
     batch_tokens: rows per batch; the last batch of an epoch has what is left (drop_last: leaves
         it out)
@@ -42,7 +43,7 @@ class TokenStream:
 
     def __init__(
         self,
-        store: ActivationStore,
+        store: BlockSource,
         *,
         batch_tokens: int,
         seed: int,
@@ -69,13 +70,15 @@ class TokenStream:
         self.dtype = store.disk_dtype if raw else np.dtype(np.float32)
         tokens_per_image, d_model = store.token_shape(tokens)
         image_bytes = tokens_per_image * d_model * store.disk_dtype.itemsize
+        # Whether all tokens are shuffled together, or would be but for a last, partial block.
+        self.fits = not buffer_images and store.n_images * image_bytes <= RESIDENT_BYTES
         if not buffer_images:
-            fits = store.n_images * image_bytes <= RESIDENT_BYTES
-            buffer_images = store.n_images if fits else IMAGES_PER_BATCH_TOKEN * batch_tokens
+            buffer_images = store.n_images if self.fits else IMAGES_PER_BATCH_TOKEN * batch_tokens
         n_cls = 0 if tokens == "patch" else 1
         n_patches = tokens_per_image - n_cls
         self._plan = ShufflePlan(store.layout, n_cls, n_patches, buffer_images, seed)
         self._resident: WindowBuffer | None = None
+        self._begun: WindowBuffer | None = None  # where an epoch was left early
         self._lock = threading.Lock()
         if not self.n_batches:
             raise StoreError(
@@ -156,17 +159,25 @@ class TokenStream:
         size = BATCHES_AHEAD + 4
         shape = (self.batch_tokens, self.d_model)
         pool = BatchPool(shape, self.dtype, size, self._allocate)
-        for position, stop in map(self._bounds, range(start_batch, self.n_batches)):
-            batch = pool.take(stop - position)
-            done = 0
-            while done < len(batch):
-                if position + done == current.window.stop:
-                    current, ahead = ahead, next(buffers, None)
-                done += current.gather(position + done, batch[done:])
-            if ahead and not ahead.reads_ahead:  # spread the reading evenly over the batches
-                ahead.load(current.progress(stop))
-            yield batch
-            del batch  # or the pool could not tell that the consumer has dropped it
+        try:
+            for position, stop in map(self._bounds, range(start_batch, self.n_batches)):
+                batch = pool.take(stop - position)
+                done = 0
+                while done < len(batch):
+                    if position + done == current.window.stop:
+                        current, ahead = ahead, next(buffers, None)
+                    done += current.gather(position + done, batch[done:])
+                if ahead and not ahead.reads_ahead:  # spread the reading evenly over the batches
+                    ahead.load(current.progress(stop))
+                yield batch
+                del batch  # or the pool could not tell that the consumer has dropped it
+        except GeneratorExit:
+            # The start of b_dec leaves early, and training then begins with the same window.
+            self._begun = current if self._plan.n_windows > 1 and current.is_loaded else None
+            raise
+        finally:
+            for buffer in filter(None, (current, ahead)):
+                buffer.close()
 
     def _buffers(
         self, epoch: int, windows: list[Window], readers: Executor | None
@@ -176,17 +187,25 @@ class TokenStream:
             with self._lock:
                 if self._resident is None:
                     buffer = WindowBuffer(self.store, self._plan, self._memory(windows), readers)
-                    buffer.open(epoch, windows[0]).load(1.0)
+                    with closing(buffer.open(epoch, windows[0])):
+                        buffer.load(1.0)
                     self._resident = buffer
                 memory = self._resident.memory
             yield WindowBuffer(self.store, self._plan, memory).open(epoch, windows[0], loaded=True)
             return
-        pair = [
-            WindowBuffer(self.store, self._plan, self._memory(windows), readers)
-            for _ in windows[:2]
-        ]
+        begun = self._take_begun(epoch, windows[0])
+        memories = [self._memory(windows) if begun is None else begun.memory]
+        memories += [self._memory(windows) for _ in windows[1:2]]
+        pair = [WindowBuffer(self.store, self._plan, memory, readers) for memory in memories]
         for i, window in enumerate(windows):
-            yield pair[i % 2].open(epoch, window)
+            yield pair[i % 2].open(epoch, window, loaded=i == 0 and begun is not None)
+
+    def _take_begun(self, epoch: int, window: Window) -> WindowBuffer | None:
+        """The buffer that already holds this window of the epoch, if there is one."""
+        with self._lock:
+            begun, self._begun = self._begun, None
+        same = begun is not None and (begun.epoch, begun.window.number) == (epoch, window.number)
+        return begun if same else None
 
     def _memory(self, windows: list[Window]) -> np.ndarray:
         """Room for the largest window, [token, d_model]; it is reused, since new pages cost."""

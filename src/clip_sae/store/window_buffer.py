@@ -3,12 +3,14 @@
 Part of `stream.py`, which feeds the training of all SAEs (§3, Eq. 3).
 """
 
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from itertools import islice
 
 import numpy as np
 
+from .blocks import Block, BlockSource
 from .encoding import PIECE_VALUES, decode
-from .reader import ActivationStore
 from .shuffle import ShufflePlan, Window
 
 
@@ -20,28 +22,30 @@ class WindowBuffer:
 
     def __init__(
         self,
-        store: ActivationStore,
+        source: BlockSource,
         plan: ShufflePlan,
         memory: np.ndarray,
         pool: Executor | None = None,
     ) -> None:
-        self.store, self.plan, self.memory, self._pool = store, plan, memory, pool
-        n_rows = max(1, PIECE_VALUES // store.d_model)
-        self._piece = np.empty((n_rows, store.d_model), memory.dtype)
+        self.source, self.plan, self.memory, self._pool = source, plan, memory, pool
+        n_rows = max(1, PIECE_VALUES // source.d_model)
+        self._piece = np.empty((n_rows, source.d_model), memory.dtype)
 
     def open(self, epoch: int, window: Window, *, loaded: bool = False) -> "WindowBuffer":
         """Begin with a window; nothing is read yet, unless its blocks are `loaded` already.
 
         With a pool all its blocks are queued at once: the memory is there for them.
         """
-        self.window = window
+        self.epoch, self.window = epoch, window
         self._order = self.plan.order(epoch, window)
-        self._blocks = [] if loaded else [*self.plan.block_rows(window)]
-        self._loaded = 0
-        self._reads: list[Future] = []
-        if self._pool is not None:
-            self._reads = [self._pool.submit(self._read, *block) for block in self._blocks]
+        blocks = [] if loaded else [self._block(*place) for place in self.plan.block_rows(window)]
+        self._n_blocks, self._n_loaded = len(blocks), 0
+        self._reading = self._read(blocks)
         return self
+
+    def close(self) -> None:
+        """Stop reading; what is in memory stays."""
+        self._reading.close()
 
     def progress(self, position: int) -> float:
         """How much of the window lies before a position of the epoch, 0 ... 1."""
@@ -49,28 +53,42 @@ class WindowBuffer:
 
     def load(self, fraction: float) -> None:
         """Return when this fraction of the blocks is in memory."""
-        wanted = min(len(self._blocks), int(np.ceil(fraction * len(self._blocks))))
-        for i in range(self._loaded, wanted):
-            if self._reads:
-                self._reads[i].result()  # raises what reading this block raised
-            else:
-                self._read(*self._blocks[i])
-        self._loaded = max(self._loaded, wanted)
+        wanted = min(self._n_blocks, int(np.ceil(fraction * self._n_blocks)))
+        for _ in islice(self._reading, max(0, wanted - self._n_loaded)):
+            self._n_loaded += 1
+        if self.is_loaded:
+            self._reading.close()  # a source may hold threads until then
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether all its blocks are in memory."""
+        return self._n_loaded == self._n_blocks
 
     @property
     def reads_ahead(self) -> bool:
         """Whether its blocks come by themselves, so that nobody need ask for them in time."""
-        return bool(self._reads)
+        return self._pool is not None
 
-    def _read(self, start: int, stop: int, row: int) -> None:
-        """One block: its CLS rows, then its patch rows."""
-        n_cls = (stop - start) * self.plan.n_cls
-        if n_cls:
-            self.store.read_array("cls", start, stop, self.memory[row : row + n_cls])
-        n_patches = (stop - start) * self.plan.n_patches
-        row += n_cls
-        if n_patches:
-            self.store.read_array("patch", start, stop, self.memory[row : row + n_patches])
+    def _block(self, start: int, stop: int, row: int) -> Block:
+        """Where a block goes: its CLS rows, then its patch rows."""
+        arrays = {}
+        for name, per_image in (("cls", self.plan.n_cls), ("patch", self.plan.n_patches)):
+            n_rows = (stop - start) * per_image
+            if n_rows:
+                arrays[name] = self.memory[row : row + n_rows]
+            row += n_rows
+        return Block(start, stop, arrays)
+
+    def _read(self, blocks: list[Block]) -> Iterator[None]:
+        """Fill one block per step; an error is that of reading it."""
+        if self._pool is None:
+            return self.source.read_blocks(blocks)
+        reads = [self._pool.submit(self._read_one, block) for block in blocks]
+        return (read.result() for read in reads)
+
+    def _read_one(self, block: Block) -> None:
+        for _ in self.source.read_blocks([block]):
+            pass
 
     def gather(self, position: int, out: np.ndarray) -> int:
         """Fill `out` [token, d_model] from a position of the epoch; returns rows filled.

@@ -9,6 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,6 +86,9 @@ class StoreWriter:
         self.spec_digest = digest(canonical_json(spec))
         self.source_index = _checked_source_index(source_index, layout.n_images)
         self.fingerprints = fingerprints
+        # Of all ranges: Python waits for ever for a thread that cannot start for want of memory, so
+        # they are started early and not again for each range.
+        self._pool = ThreadPoolExecutor(2, "store-writer")
         self._sweep_removed()
         self._open_spec()
         if (self.path / ACTS).exists():
@@ -116,10 +120,21 @@ class StoreWriter:
         done = {*finished_ranges(self.path, self.layout, self.spec_digest)}
         return [k for k in range(self.layout.n_ranges) if k not in done]
 
+    def forget_damaged(self) -> list[int]:
+        """Read every chunk of the ranges that are there, and let a run redo those that are damaged.
+
+        For ranges that other processes wrote, on other machines perhaps. Returns their numbers.
+        """
+        done = finished_ranges(self.path, self.layout, self.spec_digest)
+        damaged = [k for k in done if check_range(self.path, self.layout, k, self.spec_digest)[0]]
+        for k in damaged:
+            forget_range(self.path, k)
+        return damaged
+
     @contextmanager
     def range(self, k: int) -> Iterator[RangeWriter]:
         """Write range `k`: committed when the block ends well, no trace of it when it raises."""
-        writer = RangeWriter(self, k)
+        writer = RangeWriter(self, k, self._pool)
         try:
             yield writer
             writer.commit()

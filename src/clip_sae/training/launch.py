@@ -1,4 +1,4 @@
-"""Training from a store, by one process or by several that share every batch.
+"""Training from a store or from images, by one process or by several that share every batch.
 
 Not in the papers. For one SAE that is too slow for one device: each process takes its share of the
 tokens of every batch, on a device of its own, and gradients are added up (parallel.py). This
@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 import torch.distributed
@@ -27,6 +28,24 @@ from clip_sae.training.source import TrainingError, pinned
 READY = b"ready\n"
 
 
+class Tokens(Protocol):
+    """Tokens that every process of a training opens for itself; the same batches in each."""
+
+    def open(
+        self,
+        *,
+        on_gpu: bool = False,
+        threads: int = 1,
+        progress: bool = False,
+        log: Callable[[str], None] = print,
+    ) -> TokenStream:
+        """Return the stream; for a GPU in its dtype on disk and in pinned memory.
+
+        `threads` make the tokens. Where that takes long, `progress` and `log` show how it goes.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class StoreTokens:
     """The tokens of a store, shuffled, as every process opens them for itself."""
@@ -36,11 +55,15 @@ class StoreTokens:
     seed: int
     tokens: str = "all"
 
-    def open(self, *, on_gpu: bool = False, threads: int = 1) -> TokenStream:
-        """Return the stream; the same batches in every process.
-
-        For a GPU they come as they lie on disk, in pinned memory. `threads` read the store.
-        """
+    def open(
+        self,
+        *,
+        on_gpu: bool = False,
+        threads: int = 1,
+        progress: bool = False,
+        log: Callable[[str], None] = print,
+    ) -> TokenStream:
+        """As `Tokens.open`; `threads` read the store."""
         return TokenStream(
             ActivationStore(self.path),
             batch_tokens=self.batch_tokens,
@@ -53,7 +76,7 @@ class StoreTokens:
 
 def train_on_store(
     targets: list[TrainTarget],
-    tokens: StoreTokens,
+    tokens: Tokens,
     *,
     processes: int = 1,
     device: str = "auto",
@@ -62,7 +85,7 @@ def train_on_store(
     progress: bool = True,
     log: Callable[[str], None] = print,
 ) -> None:
-    """Train every target that is not finished from a store; see `train_saes`.
+    """Train every target that is not finished from a store or from images; see `train_saes`.
 
     `processes` > 1: data parallel, process i on GPU i if `device` is not "cpu", else on
     `threads` // `processes` CPU threads. The result is that of one process up to rounding.
@@ -71,7 +94,8 @@ def train_on_store(
     on_gpu = device != "cpu" and torch.cuda.is_available()
     if processes == 1:
         # A GPU leaves the job's cores to the reading; on a CPU they have the training to do.
-        stream = tokens.open(on_gpu=on_gpu, threads=threads if on_gpu else 1)
+        shares = {"threads": threads if on_gpu else 1, "progress": progress, "log": log}
+        stream = tokens.open(on_gpu=on_gpu, **shares)
         train_saes(
             targets,
             stream,
@@ -105,7 +129,8 @@ def _run(rank: int, work: bytes, progress: bool, log: Callable[[str], None]) -> 
         "nccl" if on_gpu else "gloo", init_method=meeting, rank=rank, world_size=size
     )
     try:
-        stream = tokens.open(on_gpu=on_gpu, threads=threads if on_gpu else 1)
+        shares = {"threads": threads if on_gpu else 1, "progress": progress, "log": log}
+        stream = tokens.open(on_gpu=on_gpu, **shares)
         train_saes(
             targets,
             stream,

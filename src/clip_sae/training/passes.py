@@ -85,9 +85,9 @@ def train_saes(
     with _thread_limit(threads), torch.no_grad():
         jobs = _open_jobs(open_targets, stream, steps, d_model, torch.device(device), replicas, log)
         replicas.wait()  # all have read the checkpoints before the first writes one
-        diverged = _run(
-            jobs, stream, steps, d_model, checkpoint_every_steps, Progress(steps, progress, log)
-        )
+        feed = getattr(stream, "feed_report", None)  # of streams that have something to tell
+        bar = Progress(steps, progress, log, feed)
+        diverged = _run(jobs, stream, steps, d_model, checkpoint_every_steps, bar)
         for job in jobs:
             for tensor in job.learner.weights.tensors().values():
                 replicas.check_same(tensor)

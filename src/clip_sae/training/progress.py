@@ -12,10 +12,19 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Bar and log of one pass of `steps` steps; use as a context manager."""
+    """Bar and log of one pass of `steps` steps; use as a context manager.
 
-    def __init__(self, steps: int, show_bar: bool, log: Callable[[str], None]) -> None:
-        self._steps, self._log = steps, log
+    feed: says how the tokens come, for the lines of the log.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        show_bar: bool,
+        log: Callable[[str], None],
+        feed: Callable[[], str] | None = None,
+    ) -> None:
+        self._steps, self._log, self._feed = steps, log, feed
         self._bar = tqdm(
             total=steps, unit="step", disable=not show_bar, mininterval=1.0, dynamic_ncols=True
         )
@@ -45,7 +54,8 @@ class Progress:
         self._bar.set_postfix_str(text, refresh=False)
         if step >= self._next_line or step == self._steps:
             self._next_line = step + self._steps / 10
-            self._log(f"step {step}/{self._steps}: {text}, {self._eta(step)} left")
+            feed = f"; {self._feed()}" if self._feed else ""
+            self._log(f"step {step}/{self._steps}: {text}, {self._eta(step)} left{feed}")
 
     def _eta(self, step: int) -> str:
         done = step - (self._first_step or 0)

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.npz import read_arrays
 from clip_sae.sae import Sae
 from clip_sae.specs import write_bytes
 
@@ -118,7 +119,7 @@ def write_class_counts(path: Path, found: ClassCounts) -> None:
 
 def read_class_counts(path: Path) -> ClassCounts:
     """Read what `write_class_counts` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        counts = np.zeros(arrays["shape"], dtype=np.int64)
-        counts[arrays["at_class"], arrays["at_latent"]] = arrays["count"]
-        return ClassCounts(counts, arrays["n_images"], arrays["active"])
+    arrays = read_arrays(path)
+    counts = np.zeros(arrays["shape"], dtype=np.int64)
+    counts[arrays["at_class"], arrays["at_latent"]] = arrays["count"]
+    return ClassCounts(counts, arrays["n_images"], arrays["active"])

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from clip_sae.clip import ClipModel
 from clip_sae.datasets import decode_image
 from clip_sae.extraction_stages import StageClock, decoded_batches
+from clip_sae.npz import read_arrays
 from clip_sae.specs import write_bytes
 
 
@@ -71,5 +72,5 @@ def write_embeddings(path: Path, rows: np.ndarray, embeddings: np.ndarray) -> No
 
 def read_embeddings(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read (rows, embeddings) that `write_embeddings` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["rows"], arrays["embeddings"]
+    arrays = read_arrays(path)
+    return arrays["rows"], arrays["embeddings"]

@@ -1,11 +1,14 @@
 """The numbers of a layer, with intervals: means, shares and the words that its units name.
 
 Steering paper Eqs 6, 7 and 8. The units of a batch are added one after another, so that nothing of
-size units × images × words is ever kept. Images are resampled, the same ones for every unit; where
-units are a sample of those that exist, they are resampled as well (but not in counts of different
-words, which a resample with repeated units would always lower: those are of this sample).
+size units × images × words is ever kept; summaries of blocks of units merge into one of all, in
+their order, which makes a split measurement equal a whole one. Images are resampled, the same ones
+for every unit; where units are a sample of those that exist, they are resampled as well (but not in
+counts of different words, which a resample with repeated units would always lower: those are of
+this sample).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,14 +44,14 @@ class LayerSummary:
         weights: [resample, image], each row sums to 1.
         n_words: size of the vocabulary.
         sampled: the units are a sample: resample them too (Poisson weights, mean 1).
-        seed: of the resampling of units.
+        seed: of the resampling of units, a number or several, as of a block.
     """
 
     weights: Tensor
     n_words: int
     thresholds: Thresholds
     sampled: bool = False
-    seed: int = 0
+    seed: int | tuple[int, ...] = 0
     _rows: list[dict[str, np.ndarray]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -101,6 +104,31 @@ class LayerSummary:
             }
         )
 
+    def state(self) -> dict[str, np.ndarray]:
+        """All that was added, as arrays: `merge` takes them."""
+        named = _array_of_bits(self._named)
+        sums = {f"sum|{name}": values for name, values in self._sums.items()}
+        rows = {f"row|{key}": self._column(key) for key in self._rows[0]}
+        counts = {"units": self._units, "alive": self._alive, "above": self._above}
+        return counts | sums | rows | {"named": named, "ranked": np.concatenate(self._ranked)}
+
+    def merge(self, state: Mapping[str, np.ndarray]) -> None:
+        """Add the units of another summary of the same images, words and thresholds."""
+        self._units += state["units"]
+        self._alive += state["alive"]
+        self._above += state["above"]
+        for name, values in self._sums.items():
+            values += state[f"sum|{name}"]
+        shape = tuple(self._named.shape)
+        named = np.unpackbits(state["named"], axis=-1, count=shape[-1]).astype(bool)
+        self._named |= torch.from_numpy(named).to(self._named.device)
+        self._ranked.append(state["ranked"])
+        rows = (name for name in state if name.startswith("row|"))
+        self._rows.append({name.removeprefix("row|"): state[name] for name in rows})
+
+    def _column(self, key: str) -> np.ndarray:
+        return np.concatenate([part[key] for part in self._rows])
+
     def _add_named(self, measures: UnitMeasures, drawn: Tensor, weights: Tensor) -> None:
         """Mark the word of each unit that is above a level, in each resample.
 
@@ -118,7 +146,7 @@ class LayerSummary:
 
     def table(self, clean: Tensor, mu_v_norm: float) -> list[dict]:
         """Return rows quantity, threshold, value, low, high; clean P [image, word]."""
-        rows = {key: np.concatenate([part[key] for part in self._rows]) for key in self._rows[0]}
+        rows = {key: self._column(key) for key in self._rows[0]}
         s, alive, n = rows["s"], rows["alive"], len(rows["s"])
         units, sums = self._units, self._sums
         printed = _ratio(sums["printed"], units)
@@ -191,6 +219,10 @@ def _mean(values: np.ndarray) -> float:
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(a, b, out=np.full(len(a), np.nan), where=b > 0)
+
+
+def _array_of_bits(values: Tensor) -> np.ndarray:
+    return np.packbits(values.cpu().numpy(), axis=-1)
 
 
 def _array(values: Tensor) -> np.ndarray:

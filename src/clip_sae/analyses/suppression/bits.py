@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clip_sae.npz import read_arrays
 from clip_sae.specs import write_bytes
 
 
@@ -43,12 +44,12 @@ def write_bits(path: Path, bits: Bits) -> None:
 
 def read_bits(path: Path) -> Bits:
     """Read what `write_bits` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        splits = dict.fromkeys(name.split("|")[0] for name in arrays.files if "|" in name)
-        images = {split: arrays[f"{split}|images"] for split in splits}
-        right = {
-            split: np.unpackbits(arrays[f"{split}|right"], axis=1, count=len(rows)).astype(bool)
-            for split, rows in images.items()
-        }
-        group = {split: arrays[f"{split}|group"].astype(np.int64) for split in splits}
-        return Bits(right, images, group, arrays["train"])
+    arrays = read_arrays(path)
+    splits = dict.fromkeys(name.split("|")[0] for name in arrays if "|" in name)
+    images = {split: arrays[f"{split}|images"] for split in splits}
+    right = {
+        split: np.unpackbits(arrays[f"{split}|right"], axis=1, count=len(rows)).astype(bool)
+        for split, rows in images.items()
+    }
+    group = {split: arrays[f"{split}|group"].astype(np.int64) for split in splits}
+    return Bits(right, images, group, arrays["train"])

@@ -1,12 +1,11 @@
 """One layer of one data set: every set of every kind of units, on validation, then on test.
 
-Steering paper §7.1, Tables 5 to 8. Validation sees the whole grid of thresholds; test sees the
-chosen sets and their controls, unless the grid is asked for there too.
+Steering paper §7.1, Tables 5 to 8. Each kind of units is evaluated for itself, so that an
+evaluation resumes and splits over jobs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -14,67 +13,26 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from clip_sae.analyses.blocks import Arrays, Blocks
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.answers import Answers
 from clip_sae.analyses.suppression.bits import Bits
-from clip_sae.analyses.suppression.choose import CONDITIONS, POINTS, choose
 from clip_sae.analyses.suppression.contrast import Contrast
-from clip_sae.analyses.suppression.controls import random_set, random_set_of_mass
+from clip_sae.analyses.suppression.evaluation import NEURONS, Evaluation, Settings
 from clip_sae.analyses.suppression.groups import Groups
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.analyses.suppression.rows import Place, Rows
-from clip_sae.analyses.suppression.sets import Family, matched_family, single_set, threshold_family
 from clip_sae.clip import ClipModel
 from clip_sae.sae import Sae
 
-NEURONS = "neurons"  # the name of the residual's coordinates among the kinds of units
 FILLS = ("zero", "mean")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What is evaluated.
+class Layer:
+    """What is evaluated on: a model, the residuals of one layer, and the units to take out.
 
     Attributes:
-        taus: thresholds of Eq. 9, in units of the SAE's input norm (of the residual for neurons).
-        directions: of `sets.DIRECTIONS`.
-        contrast, tokens: as for `Contrast.gap`.
-        fill: "zero", or "mean" to set units to their mean over the training images.
-        seeds: random sets per control.
-        mass: whether random sets of equal mass are run beside those of equal size.
-        grid_on_test: run every set and its controls on both splits, not only the chosen ones.
-        points: see `choose`.
-        seed: of the random sets.
-    """
-
-    taus: tuple[float, ...]
-    directions: tuple[str, ...]
-    contrast: str = "plain"
-    tokens: str = "all"
-    fill: str = "zero"
-    seeds: int = 5
-    mass: bool = True
-    grid_on_test: bool = False
-    points: float = POINTS
-    seed: int = 0
-
-
-def evaluate_layer(
-    model: ClipModel,
-    layer: int,
-    text: Tensor,
-    splits: Mapping[str, StoreImages],
-    groups: Groups,
-    saes: Mapping[str, Sae],
-    contrasts: Mapping[str, Contrast],
-    train: np.ndarray,
-    settings: Settings,
-    *,
-    progress: bool = True,
-) -> tuple[pd.DataFrame, Bits]:
-    """Return a row per set and split, for SAEs' latents and the residual's coordinates, and bits.
-
-    Args:
         text: unit class texts [class, d_embed].
         splits: "val", "test", and "test_full" where those hold a balanced choice of images; on
             test_full only the chosen sets run.
@@ -82,6 +40,56 @@ def evaluate_layer(
         saes: by name, on the model's device.
         contrasts: by the same names, and NEURONS.
         train: [group] training images, for the adjusted accuracy.
+    """
+
+    model: ClipModel
+    layer: int
+    text: Tensor
+    splits: Mapping[str, StoreImages]
+    groups: Groups
+    saes: Mapping[str, Sae]
+    contrasts: Mapping[str, Contrast]
+    train: np.ndarray
+
+    @property
+    def kinds(self) -> list[str]:
+        """Names of the kinds of units, in the order of the table."""
+        return [*self.saes, NEURONS]
+
+    def evaluate(self, name: str, settings: Settings) -> Arrays:
+        """Rows and bits of one kind of units, numbered from 0, as arrays: `_join` takes them."""
+        units = {whose: self._units(whose, settings) for whose in {name, NEURONS}}
+        answers = {
+            whose: {
+                split: Answers(self.model, self.layer, self.text, images, self.groups, kind)
+                for split, images in self.splits.items()
+            }
+            for whose, kind in units.items()
+        }
+        place = Place(self.layer, settings.contrast, settings.tokens, settings.fill)
+        rows = Rows(place, answers, self.contrasts, self.train)
+        Evaluation(rows, settings).evaluate(name)
+        table, right = rows.table(), rows.right()
+        text = {column for column in table if not pd.api.types.is_numeric_dtype(table[column])}
+        columns = {c: table[c].to_numpy(dtype=str if c in text else None) for c in table}
+        return {f"table|{c}": values for c, values in columns.items()} | {
+            f"right|{split}": np.packbits(found, axis=1) for split, found in right.items()
+        }
+
+    def _units(self, name: str, settings: Settings) -> Latents | Neurons:
+        fill = _fill(settings, self.contrasts[name], self.model)
+        if name == NEURONS:
+            return Neurons(self.contrasts[NEURONS].n_units, fill)
+        return Latents(self.saes[name], fill)
+
+
+def evaluate_layer(
+    layer: Layer, settings: Settings, *, blocks: Blocks | None = None, progress: bool = True
+) -> tuple[pd.DataFrame, Bits]:
+    """Return a row per set and split, for SAEs' latents and the residual's coordinates, and bits.
+
+    Args:
+        blocks: kinds of units that `evaluate_part` or a run before this one has done.
 
     Columns: layer; units (name of the SAE, or "neurons"); kind (latent; neuron; neuron_matched: the
     neurons with the largest gap, as large a share of all as an SAE's set is of its latents;
@@ -92,115 +100,62 @@ def evaluate_layer(
     n_images and the columns of `Scores`. Accuracies in 0…1. Each of latent, neuron and
     neuron_matched has its own empty set, the baseline, and is chosen by itself.
     """
+    parts = list(_evaluated(layer, settings, blocks or Blocks(), range(len(layer.kinds)), progress))
+    images = {split: found.rows for split, found in layer.splits.items()}
+    table, right = _join(parts, {split: len(rows) for split, rows in images.items()})
+    group = {split: layer.groups.at(rows).group for split, rows in images.items()}
+    return table, Bits(right, images, group, layer.train)
+
+
+def evaluate_part(
+    layer: Layer,
+    settings: Settings,
+    blocks: Blocks,
+    which: Iterable[int],
+    *,
+    progress: bool = True,
+) -> None:
+    """Evaluate some of `layer.kinds`, by their numbers, into `blocks`."""
+    for _ in _evaluated(layer, settings, blocks, which, progress):
+        pass
+
+
+def _evaluated(
+    layer: Layer, settings: Settings, blocks: Blocks, which: Iterable[int], progress: bool
+) -> Iterator[Arrays]:
+    """Yield rows and bits of each kind of units, by number."""
     if settings.fill not in FILLS:
         raise ValueError(f"fill {settings.fill!r} does not exist; write {', '.join(FILLS)}.")
-    fills = {name: _fill(settings, contrasts[name], model) for name in (*saes, NEURONS)}
-    units = {name: Latents(sae, fills[name]) for name, sae in saes.items()}
-    units[NEURONS] = Neurons(contrasts[NEURONS].n_units, fills[NEURONS])
-    answers = {
-        name: {
-            split: Answers(model, layer, text, images, groups, kind)
-            for split, images in splits.items()
-        }
-        for name, kind in units.items()
-    }
-    place = Place(layer, settings.contrast, settings.tokens, settings.fill)
-    rows = Rows(place, answers, contrasts, train)
-    run = _Run(rows, settings)
-    for name in tqdm(units, desc=f"layer {layer}", unit="units", disable=not progress):
-        run.evaluate(name)
-    return rows.table(), rows.bits(groups, {s: i.rows for s, i in splits.items()})
+    bar = tqdm(list(which), desc=f"layer {layer.layer}", unit="units", disable=not progress)
+    for k in bar:
+        yield blocks.get(
+            f"units-{k:03d}", lambda name=layer.kinds[k]: layer.evaluate(name, settings)
+        )
+
+
+def _join(
+    parts: Sequence[Arrays], n_images: Mapping[str, int]
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Rows and answers of all kinds: their sets and bits numbered on."""
+    tables, n_sets = [], 0
+    right: dict[str, list[np.ndarray]] = {split: [] for split in n_images}
+    for part in parts:
+        columns = (name for name in part if name.startswith("table|"))
+        table = pd.DataFrame({name.removeprefix("table|"): part[name] for name in columns})
+        n_before = {split: sum(map(len, found)) for split, found in right.items()}
+        table["bits"] += table["split"].map(n_before)
+        table["matches"] = table["matches"].where(table["matches"] < 0, table["matches"] + n_sets)
+        table["set"] += n_sets
+        n_sets = int(table["set"].max()) + 1
+        tables.append(table)
+        for split, n in n_images.items():
+            packed = part[f"right|{split}"]
+            right[split].append(np.unpackbits(packed, axis=1, count=n).astype(bool))
+    joined = {split: np.concatenate(found) for split, found in right.items()}
+    return pd.concat(tables, ignore_index=True), joined
 
 
 def _fill(settings: Settings, contrast: Contrast, model: ClipModel) -> Tensor | None:
     if settings.fill == "zero":
         return None
     return torch.from_numpy(contrast.mean(settings.tokens)).float().to(model.device)
-
-
-class _Run:
-    """One kind of units after the other: grid, choice, test, controls."""
-
-    def __init__(self, rows: Rows, settings: Settings) -> None:
-        self.rows, self.settings = rows, settings
-        self.answers, self.contrasts = rows.answers, rows.contrasts
-
-    def evaluate(self, name: str) -> None:
-        """All sets of one kind of units, their controls, and neurons in their place."""
-        settings, contrast = self.settings, self.contrasts[name]
-        gap = contrast.gap(settings.tokens, settings.contrast)
-        families = [threshold_family(gap, settings.taus, d) for d in settings.directions]
-        self._controls(name, self._choose_and_test(name, name, _kind(name), families))
-        if name != NEURONS:
-            neurons = self.contrasts[NEURONS].gap(settings.tokens, settings.contrast)
-            matched = [matched_family(family, contrast.n_units, neurons) for family in families]
-            self._choose_and_test(NEURONS, name, "neuron_matched", matched)
-
-    def _choose_and_test(
-        self, whose: str, units: str, kind: str, families: Sequence[Family]
-    ) -> list[tuple[int, Family, int]]:
-        """Run `families` on validation and what is chosen of them on test.
-
-        Args:
-            whose: whose units are taken out; units, kind: as the rows name them.
-
-        Returns (number, family, place in it) of the tested sets that are not empty.
-        """
-        answers, n_before = self.answers[whose], self.rows.n_sets
-        answers["val"].run(families)
-        sets = [
-            (self.rows.add(whose, kind, family, i, ["val"], units=units), family, i)
-            for family in families
-            for i in range(len(family))
-            if family.sizes[i] or family is families[0]  # one empty set, of no direction
-        ]
-        grid = self.rows.table()
-        grid = grid[grid["set"] >= n_before]
-        chosen = {grid.loc[choose(grid, c, self.settings.points), "set"] for c in CONDITIONS}
-        # The empty set is the baseline: tested with whatever was chosen.
-        tested = [
-            (number, family, i)
-            for number, family, i in sets
-            if number in chosen or not family.sizes[i] or self.settings.grid_on_test
-        ]
-        test = [split for split in answers if split != "val"]
-        for split in test:
-            answers[split].run([single_set(family.units(i)) for _, family, i in tested])
-        for number, family, i in tested:
-            self.rows.add(whose, kind, family, i, test, number=number, units=units)
-        return [(number, family, i) for number, family, i in tested if family.sizes[i]]
-
-    def _controls(self, name: str, sets: Sequence[tuple[int, Family, int]]) -> None:
-        """Random sets beside each set; all run at once, so that images are encoded once."""
-        controls = [
-            (number, family.direction, kind, single_set(units), seed)
-            for number, family, i in sets
-            for kind, units, seed in self._random_sets(name, family.direction, family.units(i))
-        ]
-        splits = ["val", "test"] if self.settings.grid_on_test else ["test"]
-        for split in splits:
-            self.answers[name][split].run([control for *_, control, _ in controls])
-        for number, direction, kind, control, seed in controls:
-            extra = {"direction": direction, "matches": number, "seed": seed}
-            self.rows.add(name, kind, control, 0, splits, **extra)
-
-    def _random_sets(
-        self, name: str, direction: str, units: np.ndarray
-    ) -> Iterator[tuple[str, np.ndarray, int]]:
-        """Yield (kind, units, seed) of every control of one set."""
-        settings, contrast, kind = self.settings, self.contrasts[name], _kind(name)
-        alive = np.ones_like(contrast.alive) if name == NEURONS else contrast.alive
-        pool, mass = np.flatnonzero(alive), contrast.mass(settings.tokens)
-        # Named by what it is matched to, so that no other SAE or threshold changes the draw.
-        what = crc32(f"{name}/{direction}/{len(units)}".encode())
-        for seed in range(settings.seeds):
-            rng = np.random.default_rng([settings.seed, self.rows.place.layer, what, seed])
-            yield f"random_{kind}", random_set(pool, len(units), rng), seed
-            if settings.mass:
-                random = random_set_of_mass(pool, mass, mass[units].sum(), rng)
-                if random is not None:
-                    yield f"random_{kind}_mass", random, seed
-
-
-def _kind(name: str) -> str:
-    return "neuron" if name == NEURONS else "latent"

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from clip_sae.analyses.suppression.answers import Answers
-from clip_sae.analyses.suppression.bits import Bits
 from clip_sae.analyses.suppression.contrast import Contrast
-from clip_sae.analyses.suppression.groups import N_GROUPS, Groups, Scores, count_correct
+from clip_sae.analyses.suppression.groups import N_GROUPS, Scores, count_correct
 from clip_sae.analyses.suppression.sets import Family
 
 
@@ -96,7 +95,8 @@ class Rows:
             scores = Scores(count_correct(right, group), total, self.train)
             bits = self._bits.setdefault(split, [])
             place = {"split": split, "bits": len(bits), "n_images": len(right)}
-            self._rows.append({**about, **place, **scores.columns(), **extra})
+            columns = {key: value.item() for key, value in scores.columns().items()}
+            self._rows.append({**about, **place, **columns, **extra})
             bits.append(right)
         return number
 
@@ -104,16 +104,6 @@ class Rows:
         """All rows so far."""
         return pd.DataFrame(self._rows)
 
-    def bits(self, groups: Groups, images: Mapping[str, np.ndarray]) -> Bits:
-        """The answers behind the rows.
-
-        Args:
-            groups: of every row of the manifest.
-            images: {split: [image] manifest row}.
-        """
-        return Bits(
-            right={split: np.stack(found) for split, found in self._bits.items()},
-            images=dict(images),
-            group={split: groups.at(rows).group for split, rows in images.items()},
-            train=self.train,
-        )
+    def right(self) -> dict[str, np.ndarray]:
+        """{split: [bits, image] bool}: the answers behind the rows."""
+        return {split: np.stack(found) for split, found in self._bits.items()}

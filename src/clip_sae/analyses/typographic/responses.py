@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from clip_sae.analyses.suppression.ablation import Units
+from clip_sae.npz import read_arrays
 from clip_sae.specs import write_bytes
 
 
@@ -41,9 +42,8 @@ class Responses:
     @classmethod
     def load(cls, path: Path) -> "Responses":
         """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            columns = {name: arrays[name] for name in arrays if name != "n_pairs"}
-            return cls(**columns, n_pairs=int(arrays["n_pairs"]))
+        columns = read_arrays(path)
+        return cls(n_pairs=int(columns.pop("n_pairs")), **columns)
 
 
 @torch.inference_mode()

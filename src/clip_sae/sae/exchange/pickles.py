@@ -17,7 +17,11 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from clip_sae.sae.files import SaeFileError
 
-BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError)
+# What torch's guarded reader raises for files that are damaged, or made to confuse it.
+BROKEN = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError),
+    *(AttributeError, LookupError, TypeError),
+)
 
 
 class Record:

@@ -1,0 +1,32 @@
+"""Read .npz files of plain arrays: how measurements pass from one job to the next.
+
+No equation. An array of objects is a pickle, which can run code when it is read, and a results
+folder may come from elsewhere: such a file is refused with a sentence that names it.
+"""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+
+class ArrayFileError(ValueError):
+    """A file that holds no plain arrays; the text says which."""
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return all arrays of an .npz file by name.
+
+    Raises FileNotFoundError, and ArrayFileError for a file that is damaged, is no .npz, or holds
+    Python objects, none of which is made.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (AttributeError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as e:
+        reason = " ".join(str(e).split())
+        raise ArrayFileError(
+            f"{path} cannot be read as plain arrays ({reason}). Python objects are never read from "
+            "a file, because they can run code. Delete it and run snakemake again."
+        ) from e
