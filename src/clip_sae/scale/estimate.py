@@ -280,14 +280,16 @@ class Estimator:
     ) -> dict[str, tuple[str, Callable[[Mapping], float]]]:
         """{stage: (its formula as text, the FLOPs of one of its jobs)}, of those that have one."""
         sae_of = {sae.artefact.path: sae for found in saes.values() for sae in found}
-        read = "tokens x 2 x d_model x d_sae"
-        both = "tokens x 4 x d_model x d_sae, and the blocks behind, once per SAE"
-        substituted = ("measure_reconstruction", "measure_frontier", "measure_sweep")
+        training, read = "6 x tokens x 2 x d_model x d_sae", "tokens x 2 x d_model x d_sae"
+        both = "tokens x 4 x d_model x d_sae, and the blocks behind for each SAE"
         return {
-            TRAINING: ("6 x tokens x 2 x d_model x d_sae", self._trained(sae_of)),
+            TRAINING: (f"{training}, and the tower where recipes stream", self._trained(sae_of)),
             "measure_firing": (read, self._read(sae_of, 1, 0)),
             "measure_l0": (read, self._read(sae_of, 1, 0)),
-            **{name: (both, self._read(sae_of, 2, 1)) for name in substituted},
+            # for all tokens, CLS and patches, with the reconstruction in their place
+            "measure_reconstruction": (f"{both}, 3 times", self._read(sae_of, 2, 3)),
+            "measure_frontier": (both, self._read(sae_of, 2, 1)),
+            "measure_sweep": (f"{both}, 3 times", self._read(sae_of, 2, 3)),
         }
 
     def _stage(self, name: str, jobs: list[Mapping], formula: tuple | None) -> Stage:
@@ -315,10 +317,12 @@ class Estimator:
     def _trained(self, sae_of: Mapping[str, PlannedSae]) -> Callable[[Mapping], float]:
         def flops(job: Mapping) -> float:
             saes = [sae_of[path] for path in job["makes"] if path in sae_of]
-            return sum(
-                training_flops(sae.recipe, self._training_images(sae.name), self.sizes)
-                for sae in saes
-            )
+            images = self._training_images(saes[0].name) if saes else 0
+            total = sum(training_flops(sae.recipe, images, self.sizes) for sae in saes)
+            if saes and self.plan.config["saes"][saes[0].name]["stream"]:
+                passes = saes[0].recipe.epochs * images
+                total += passes * forward_flops(self.sizes, saes[0].layer + 1)
+            return total
 
         return flops
 
@@ -364,7 +368,12 @@ class Estimator:
         mode = "kept"
         if self.plan.temporary:
             mode = f"layers_at_once: {at_once}" if at_once else "temporary"
-        return Disk(peaks, others, there, free_bytes(Path(self.plan.results)), mode)
+        trained = {
+            path for job in self.listing.jobs if job["stage"] == TRAINING for path in job["makes"]
+        }
+        streamable = sum(sizes[path] for path in sizes if trained.issuperset(self.readers[path]))
+        free = free_bytes(Path(self.plan.results))
+        return Disk(peaks, others, there, free, mode, streamable)
 
     def _adapted_bytes(self) -> int:
         """Stores of adapted models, which are targets themselves and are always kept."""
