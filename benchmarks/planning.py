@@ -15,8 +15,9 @@ from statistics import median
 
 from clip_sae.config import load_config
 from clip_sae.plan import Plan
-from clip_sae.scale.estimate import EXTRACTION, Estimate, Estimator, Speeds
+from clip_sae.scale.estimate import EXTRACTION, Estimator
 from clip_sae.scale.listing import WorkListing
+from clip_sae.scale.quantities import Estimate, Speeds
 from clip_sae.scale.rates import CPU_CORE_FLOPS, IMAGES_PER_CORE, Rate, measured_rate, read_seconds
 from clip_sae.scale.report import duration, table
 from clip_sae.specs import read_json
@@ -27,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 class FromNothing(Estimator):
     """The estimate as it was before anything had been made."""
 
-    def _absent(self, path: str) -> bool:
+    def absent(self, path: str) -> bool:
         return True
 
 

@@ -96,6 +96,7 @@ def test_a_deleted_sae_behind_whole_tables_stays_deleted(temporary: Project):
     assert temporary.planned() == set()
 
 
+@pytest.mark.slow
 def test_a_killed_deletion_is_finished_by_the_next_run(built: Project, tmp_path: Path):
     path = tmp_path / "project"
     shutil.copytree(built.path, path, symlinks=True)

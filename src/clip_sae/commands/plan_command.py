@@ -81,7 +81,7 @@ def _check_images(given: dict, config: dict, path: Path) -> None:
 
 
 def _speeds(options: argparse.Namespace):
-    from clip_sae.scale.estimate import Speeds
+    from clip_sae.scale.quantities import Speeds
     from clip_sae.scale.rates import CPU_CORE_FLOPS, GPU_FLOPS, IMAGES_PER_CORE, Rate
 
     gpus, cores = local_gpus(), os.cpu_count() or 1

@@ -5,7 +5,8 @@
   work        stores, SAEs, and the FLOPs of each job
   rates       how fast this machine was in earlier jobs, or is taken to be
   disk        bytes at peak against bytes free, and advice
-  estimate    all of it for one config; report: as text
+  needs       what a target needs of all that, and what is still to be made
+  estimate    how long that takes, and the disk at peak; quantities: its values; report: as text
 
 Neither torch nor Snakemake is imported.
 """
