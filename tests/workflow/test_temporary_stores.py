@@ -57,7 +57,6 @@ def temporary(dropped: Project, tmp_path: Path) -> Project:
 def test_no_store_is_left_and_a_second_run_has_nothing_to_do(dropped: Project):
     assert stores(dropped) == set()
     assert dropped.planned() == set()
-    assert dropped.planned("extended") == set()
 
 
 def test_only_the_store_that_something_stale_reads_comes_back_and_goes_again(temporary: Project):
@@ -86,8 +85,6 @@ def test_touched_files_and_a_forced_reader(temporary: Project):
     for path in sorted((temporary.path / "results").rglob("*")):
         os.utime(path)
     assert temporary.planned() == set()
-    forced = temporary.planned("results/table4.csv", "--forcerun", "measure_firing")
-    assert forced == set()  # not behind this table
     forced = temporary.planned("--forcerun", "measure_reconstruction_topk_resid_L01")
     assert "train_topk_resid_L01" not in forced
     assert "measure_reconstruction_topk_resid_L01" in forced

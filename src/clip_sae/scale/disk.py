@@ -14,7 +14,8 @@ class Disk:
     """Bytes. `peaks`: at most on disk at once beyond what is there now, by how stores are kept:
     {"kept", "temporary", "layers_at_once: N"}. `others`: SAEs and the like, part of every peak.
     `there`: complete stores that are there already. `free`: of the results' file system.
-    `mode`: the key of `peaks` that the config asks for.
+    `mode`: the key of `peaks` that the config asks for. `streamable`: stores to be made that only
+    trainings read.
     """
 
     peaks: Mapping[str, int]
@@ -22,6 +23,7 @@ class Disk:
     there: int
     free: int
     mode: str
+    streamable: int = 0
 
     @property
     def missing(self) -> int:
@@ -69,7 +71,8 @@ def advice(disk: Disk, block: Mapping, results: str) -> list[str]:
         found.append("activations.dtype: float16 halves every store")
     found += [
         "fewer `layers`, in activations and in the recipes: a store belongs to one layer",
-        "`stream: true` in a recipe trains it without a store of its training split",
+        "`stream: true` in recipes trains them without a store"
+        + (f": {gigabytes(disk.streamable)} less" if disk.streamable else ""),
         f"another disk: `results` ({results}) may be a path anywhere, or a link to one",
     ]
     if os.path.isdir(results):

@@ -128,7 +128,7 @@ class Estimator:
         """Everything at once."""
         self.cut = self._turns(self.block["layers_at_once"] or 10**6)
         splits = [self._split(place) for place in sorted({p for p, _ in self.places.values()})]
-        saes = self._saes()
+        saes = self.planned_saes()
         stages = [self._extraction(splits), *self._other_stages(saes)]
         if self.plan.temporary:
             due = sum(bool(self.to_make.intersection(found)) for found in self.readers.values())
@@ -206,7 +206,7 @@ class Estimator:
 
     # --- SAEs -------------------------------------------------------------------------------------
 
-    def _saes(self) -> dict[str, list[PlannedSae]]:
+    def planned_saes(self) -> dict[str, list[PlannedSae]]:
         """{recipe: its SAEs that the target needs}."""
         found = {
             name: [sae for sae in self.plan.all_saes(name) if sae.artefact.path in self.needed]
@@ -272,16 +272,25 @@ class Estimator:
         for job in self.listing.jobs:
             if self.needed.intersection(job["makes"]):
                 of_stage.setdefault(job["stage"], []).append(job)
-        sae_of = {sae.artefact.path: sae for found in saes.values() for sae in found}
-        formulas: dict[str, tuple[str, Callable[[Mapping], float]]] = {
-            TRAINING: ("6 x tokens x 2 x d_model x d_sae", self._trained(sae_of)),
-            "measure_firing": ("tokens x 2 x d_model x d_sae", self._read(sae_of, 1, 0)),
-            "measure_l0": ("tokens x 2 x d_model x d_sae", self._read(sae_of, 1, 0)),
-        }
-        both = "tokens x 4 x d_model x d_sae, and the blocks behind, once per SAE"
-        for name in ("measure_reconstruction", "measure_frontier", "measure_sweep"):
-            formulas[name] = (both, self._read(sae_of, 2, 1))
+        formulas = self.formulas(saes)
         return [self._stage(name, jobs, formulas.get(name)) for name, jobs in of_stage.items()]
+
+    def formulas(
+        self, saes: Mapping[str, list[PlannedSae]]
+    ) -> dict[str, tuple[str, Callable[[Mapping], float]]]:
+        """{stage: (its formula as text, the FLOPs of one of its jobs)}, of those that have one."""
+        sae_of = {sae.artefact.path: sae for found in saes.values() for sae in found}
+        training, read = "6 x tokens x 2 x d_model x d_sae", "tokens x 2 x d_model x d_sae"
+        both = "tokens x 4 x d_model x d_sae, and the blocks behind for each SAE"
+        return {
+            TRAINING: (f"{training}, and the tower where recipes stream", self._trained(sae_of)),
+            "measure_firing": (read, self._read(sae_of, 1, 0)),
+            "measure_l0": (read, self._read(sae_of, 1, 0)),
+            # for all tokens, CLS and patches, with the reconstruction in their place
+            "measure_reconstruction": (f"{both}, 3 times", self._read(sae_of, 2, 3)),
+            "measure_frontier": (both, self._read(sae_of, 2, 1)),
+            "measure_sweep": (f"{both}, 3 times", self._read(sae_of, 2, 3)),
+        }
 
     def _stage(self, name: str, jobs: list[Mapping], formula: tuple | None) -> Stage:
         due = [job for job in jobs if self.to_make.intersection(job["makes"])]
@@ -296,9 +305,11 @@ class Estimator:
         text, flops = formula
         work = {job["rule"]: flops(job) for job in jobs}
         stage.unit, stage.work = "FLOP", float(sum(work[job["rule"]] for job in due))
-        done = {job["rule"]: work[job["rule"]] for job in jobs if job not in due}
-        measured = None if "flops" in self.speeds.given else measured_rate(done, self.seconds)
-        rate = measured or self.speeds.flops
+        rate = self.speeds.flops
+        if "flops" not in self.speeds.given:
+            done = {job["rule"]: work[job["rule"]] for job in jobs if job not in due}
+            # what is out of date ran as well, on work that an edit may have changed
+            rate = measured_rate(done, self.seconds) or measured_rate(work, self.seconds) or rate
         stage.hours = stage.work / rate.per_second / 3600
         stage.how = f"{text} / {teraflops(rate)}"
         return stage
@@ -306,10 +317,12 @@ class Estimator:
     def _trained(self, sae_of: Mapping[str, PlannedSae]) -> Callable[[Mapping], float]:
         def flops(job: Mapping) -> float:
             saes = [sae_of[path] for path in job["makes"] if path in sae_of]
-            return sum(
-                training_flops(sae.recipe, self._training_images(sae.name), self.sizes)
-                for sae in saes
-            )
+            images = self._training_images(saes[0].name) if saes else 0
+            total = sum(training_flops(sae.recipe, images, self.sizes) for sae in saes)
+            if saes and self.plan.config["saes"][saes[0].name]["stream"]:
+                passes = saes[0].recipe.epochs * images
+                total += passes * forward_flops(self.sizes, saes[0].layer + 1)
+            return total
 
         return flops
 
@@ -355,7 +368,12 @@ class Estimator:
         mode = "kept"
         if self.plan.temporary:
             mode = f"layers_at_once: {at_once}" if at_once else "temporary"
-        return Disk(peaks, others, there, free_bytes(Path(self.plan.results)), mode)
+        trained = {
+            path for job in self.listing.jobs if job["stage"] == TRAINING for path in job["makes"]
+        }
+        streamable = sum(sizes[path] for path in sizes if trained.issuperset(self.readers[path]))
+        free = free_bytes(Path(self.plan.results))
+        return Disk(peaks, others, there, free, mode, streamable)
 
     def _adapted_bytes(self) -> int:
         """Stores of adapted models, which are targets themselves and are always kept."""

@@ -6,6 +6,8 @@ from clip_sae.scale.disk import advice, gigabytes
 from clip_sae.scale.estimate import Estimate, Stage
 from clip_sae.store_turns import Turn
 
+SMALL = 0.01  # share of the device time below which a stage has no line of its own
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table: first column to the left, others to the right, two spaces between."""
@@ -116,19 +118,25 @@ def _stages(estimate: Estimate, devices: int) -> list[str]:
         key=lambda stage: -(stage.hours or 0.0),
     )
     others = [s for s in estimate.stages if s not in known]
-    rows = [(s.name, str(s.jobs), str(s.to_make), duration(s.hours)) for s in known]
+    hours = sum(stage.hours or 0.0 for stage in known)
+    small = [s for s in known if (s.hours or 0.0) < SMALL * hours]
+    rows = [
+        (s.name, str(s.jobs), str(s.to_make), duration(s.hours)) for s in known if s not in small
+    ]
+    if small:
+        sums = *map(str, _jobs(small)), duration(sum(s.hours or 0.0 for s in small))
+        rows.append((f"{len(small)} smaller stages", *sums))
     if others:
         jobs, due = _jobs(others)
         rows.append(("other stages", str(jobs), str(due), "?" if due else "-"))
-    hours = sum(stage.hours or 0.0 for stage in known)
     rows.append(("in all", *map(str, _jobs(estimate.stages)), duration(hours)))
     lines = table(("stage", "jobs", "to make", "device time"), rows)
     if devices > 1:
         each = duration(hours / devices)
         lines.append(f"On {devices} devices, if no job waits for another: {each}")
-    if others:
-        names = [f"{s.name} {s.jobs}" if s.jobs > 1 else s.name for s in others]
-        lines += _wrapped("Other stages, with their jobs: ", names)
+    for head, stages in (("Smaller", small), ("Other", others)):
+        names = [f"{s.name} {s.jobs}" if s.jobs > 1 else s.name for s in stages]
+        lines += _wrapped(f"{head} stages, with their jobs: ", names) if names else []
     return [*lines, "", *_formulas(estimate.stages)]
 
 
@@ -142,17 +150,20 @@ def _formulas(stages: Sequence[Stage]) -> list[str]:
     for stage in stages:
         if stage.to_make and stage.how:
             said.setdefault(stage.how, []).append(stage.name)
-    lines = [f"  {', '.join(names)}: {how}" for how, names in said.items() if "job," not in how]
-    jobs = [name for how, names in said.items() if "job," in how for name in names]
-    if jobs:
-        lines += _wrapped("  seconds a job, as in earlier jobs of these results: ", jobs)
+    lines = []
+    for how, names in said.items():
+        if "job," in how:
+            continue
+        lines += _wrapped(f"  {', '.join(names)}: ", how.split(" "), between="")
+    if any("job," in how for how in said):
+        lines.append("  the others: the mean seconds of earlier jobs of these results")
     return ["Device time of what is to be made:", *lines] if lines else []
 
 
-def _wrapped(head: str, names: Sequence[str], width: int = 100) -> list[str]:
+def _wrapped(head: str, names: Sequence[str], width: int = 100, between: str = ",") -> list[str]:
     lines = [head]
     for i, name in enumerate(names):
-        text = name + ("," if i < len(names) - 1 else "")
+        text = name + (between if i < len(names) - 1 else "")
         if len(lines[-1]) + len(text) + 1 > width:
             lines.append("   ")
         lines[-1] += text if lines[-1].endswith(": ") else f" {text}"
