@@ -33,6 +33,7 @@ test-slow: $(STAMP)
 
 # On a real Slurm of one node, which this starts (as root, from Debian's packages) and stops.
 test-slurm: $(STAMP)
+	$(BIN)/python -m pip install --quiet --requirement envs/cluster.txt
 	$(BIN)/python -m pytest -m slurm tests/slurm
 
 # Every fault, injected into a run of a small project; benchmarks/faults.md is what was observed.

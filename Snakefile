@@ -31,6 +31,7 @@ include: "workflow/rules/concepts.smk"
 include: "workflow/rules/quality.smk"
 include: "workflow/rules/class_concepts.smk"
 # last: which stores are wanted, and by whom, is known when all others have asked for theirs
+include: "workflow/rules/asked.smk"
 include: "workflow/rules/drop.smk"
 include: "workflow/rules/activations.smk"
 include: "workflow/rules/work.smk"

@@ -8,7 +8,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/profile.yaml"))
 # Snakemake loads one workflow profile: what these say must hold under every one.
-REPEATED = ("rerun-incomplete", "rerun-triggers", "show-failed-logs", "keep-going")
+REPEATED = ("rerun-incomplete", "rerun-triggers", "show-failed-logs", "keep-going", "nolock")
 # Everything a profile may set: where and how many jobs run. No `config`, `configfile`, `threads`,
 # batch sizes: those decide the last digit of a sum.
 ALLOWED = {
@@ -16,7 +16,8 @@ ALLOWED = {
     *("cores", "executor", "jobs", "local-cores", "resources", "retries", "default-resources"),
     *("set-scatter", "printshellcmds", "latency-wait", "seconds-between-status-checks"),
     *("slurm-partition-config", "slurm-init-seconds-before-status-checks", "slurm-logdir"),
-    *("kubernetes-namespace", "container-image"),
+    *("kubernetes-namespace", "container-image", "default-storage-provider"),
+    "default-storage-prefix",
 }
 RESOURCES = {"gpu", "mem_mb", "runtime"}
 

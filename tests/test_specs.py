@@ -98,8 +98,8 @@ def test_missing_module_is_named(package):
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "x.json"
     write_text(path, '{"a": 1}')
-    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "disk full")))
+    with pytest.raises(OSError, match="disk full. Make room.*x.json"):
         write_text(path, '{"a": 2}')
     assert read_json(path) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]

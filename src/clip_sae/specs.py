@@ -191,7 +191,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
         # Python's own error names no file where the disk is full.
         advice = "Make room or mend the disk and run snakemake again"
-        raise OSError(error.errno, f"{error.strerror}. {advice}", str(path)) from error
+        raise OSError(error.errno, f"{error.strerror or error}. {advice}", str(path)) from error
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(os.environ.get("SLURM_TEST_ROOT", "/tmp/clip-sae-slurm"))
@@ -28,6 +29,8 @@ def missing(accounting: bool = False) -> str:
     absent = [name for name in programs if shutil.which(name, path=_path()) is None]
     if absent:
         return f"{', '.join(absent)} not installed (Debian: slurm-wlm slurmd munge …)"
+    if find_spec("snakemake_executor_plugin_slurm") is None:
+        return "snakemake-executor-plugin-slurm not installed (envs/cluster.txt)"
     return "" if os.geteuid() == 0 else "a Slurm of one's own needs root"
 
 

@@ -65,6 +65,7 @@ for job in plan.extraction_jobs():
             f"{LOGS}/extract_{job.name}_begin.log",
         benchmark:
             f"{BENCHMARKS}/extract_{job.name}_begin.tsv"
+        localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:

@@ -16,34 +16,6 @@ MARKERS = []
 DROPS = {}
 
 
-def asked_paths():
-    """The files that this run was asked for."""
-    paths = []
-    for target in ASKED:
-        if target in TARGETS:
-            also = TARGETS["adaptation"] if target == "extended" else []
-            paths += TARGETS[target] + also
-        elif workflow.is_rule(target):
-            paths += map(str, workflow.get_rule(target).output)
-        else:
-            paths.append(os.path.normpath(target))
-    return paths
-
-
-def after_turns(job):
-    """Inputs of an extraction that has to wait until stores of earlier layers are deleted."""
-    whole = all(plan.store(key).path not in MISSING for key in job.stores)
-    if whole or not workflow.is_main_process:
-        return []
-    place = (job.dataset, job.split)
-    first = min(TURN_OF.get(key, 0) for key in job.stores)
-    return [
-        DROPS[key]
-        for key in DROPS
-        if (key.dataset, key.split) == place and TURN_OF.get(key, 0) < first
-    ]
-
-
 TURN_OF = {}
 
 if plan.temporary:
