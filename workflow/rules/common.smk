@@ -145,12 +145,13 @@ def needs(*artefacts, parts=()):
     if not reasons:
         if any(made.path in MISSING for made in artefacts):
             return paths
-        dropped = [
-            path
-            for path, up in upstream.items()
-            if up.stage == "extract" and not FORCED and not os.path.exists(path)
+        # What is made already asks for nothing that is gone: no store, and no part of its own job.
+        gone = [
+            up.path
+            for up in [*upstream.values(), *parts]
+            if up.stage in ("extract", "part") and not os.path.exists(up.path)
         ]
-        return [ancient(path) for path in paths if path not in dropped]
+        return [ancient(path) for path in paths if FORCED or path not in gone]
     if workflow.is_main_process:
         for path, reason in reasons.items():
             logger.info(f"out of date: {path} ({reason})")
