@@ -73,7 +73,7 @@ class Scenario:
 
     def saw_error(self, run: Run, project: FaultProject) -> None:
         """The last line that names an error of Python is what the user was told."""
-        errors = re.findall(r"^(?:\d\d:\d\d:\d\d \w+: )?\w*Error\b.*$", run.output, re.MULTILINE)
+        errors = re.findall(r"^.*?\b(?!Workflow)\w+Error: .+$", run.output, re.MULTILINE)
         assert errors, run.output
         self.row.saw = without_places(errors[-1], project)
 
