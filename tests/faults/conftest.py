@@ -71,10 +71,11 @@ class Scenario:
         assert lines, f"nothing said {text!r}:\n{run.output}"
         self.row.saw = without_places(lines[-1], project)
 
-    def saw_error(self, run: Run, rule: str, project: FaultProject) -> None:
-        """The last line of a job's log that names an error is what the user was told."""
-        lines = [line for line in run.output.splitlines() if re.match(r"\w*(Error|error)\b", line)]
-        self.row.saw = without_places((lines or [f"Error in rule {rule}"])[-1], project)
+    def saw_error(self, run: Run, project: FaultProject) -> None:
+        """The last line that names an error of Python is what the user was told."""
+        errors = re.findall(r"^.*?\b(?!Workflow)\w+Error: .+$", run.output, re.MULTILINE)
+        assert errors, run.output
+        self.row.saw = without_places(errors[-1], project)
 
     def lost(self, redone: int, finished: int, what: str) -> None:
         """How much of what was finished has been made again: must be nothing."""

@@ -221,6 +221,7 @@ def without_places(text: str, project: FaultProject) -> str:
     """A message with what differs from run to run taken out: folders, process numbers, times."""
     text = text.replace(f"{project.path}/", "").replace(str(project.path), "the project")
     text = re.sub(r"process \d+ on \S+, since [^,]+, in [^,;)]+", "process … on …, since …", text)
+    text = re.sub(r"\S*/bin/python\S* (\S*/)tmp\w+\.", r"python \1", text)
     text = re.sub(r"(\.tmp/[\w-]+)\.\S+\.[0-9a-f]{32}", r"\1", text)
     text = re.sub(r"^\s*(\[[^]]*\]|\d\d:\d\d:\d\d)\s*", "", text)
     return " ".join(text.split())
