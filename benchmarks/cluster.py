@@ -21,7 +21,6 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-import yaml
 from training_report import machine
 
 from clip_sae.specs import write_text
@@ -107,12 +106,11 @@ def measure_local(folder: Path) -> dict[str, str]:
 def measure_slurm(folder: Path, minutes: float) -> dict[str, str]:
     """As many jobs as Slurm ends in so many minutes, each in a process of its own on the node."""
     import cluster
+    from slurm_arguments import write_partitions
 
     cluster.start()
     try:
-        limits = {"max_runtime": 100000, "max_mem_mb": 20000, "max_threads": 2}
-        partitions = {"cpu": limits | {"max_gpu": 0}, "gpu": limits | {"max_gpu": cluster.GPUS}}
-        (folder / "parts.yaml").write_text(yaml.safe_dump({"partitions": partitions}))
+        write_partitions(folder)
         arguments = ["--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue"]
         arguments += ["--slurm-partition-config", "parts.yaml", "--slurm-no-account"]
         arguments += ["--default-resources", "mem_mb=500", "runtime=30", "--jobs", "200"]

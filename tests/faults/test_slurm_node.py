@@ -1,21 +1,18 @@
-"""A node that drops and comes back: slurmd and its jobs killed, on a real Slurm of one machine.
-
-Skipped where no Slurm of this machine answers. It stops and starts slurmd, so it needs root, and
-must never be pointed at a cluster that others use.
-"""
+"""A node that drops and comes back: slurmd and its jobs killed, on a Slurm that the test starts."""
 
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
 
+import cluster
 import pytest
+from slurm_arguments import HERE, WITHOUT_ACCOUNTING, write_partitions
 
-PROFILE = "profiles/slurm"
+PROFILE = ["--workflow-profile", "profiles/slurm", "--slurm-partition-config", "parts.yaml"]
+RUN = [*PROFILE, *WITHOUT_ACCOUNTING, *HERE, "--set-scatter", "extraction=1", "units=1"]
 
 
 def slurm(*command: str) -> str:
@@ -24,22 +21,17 @@ def slurm(*command: str) -> str:
 
 @pytest.fixture
 def node():
-    """The one node of this machine's Slurm."""
-    if os.geteuid() != 0 or not all(map(shutil.which, ("slurmctld", "slurmd", "sinfo"))):
-        pytest.skip("needs root and a Slurm of its own: slurmctld, slurmd, sinfo")
-    nodes = slurm("sinfo", "-h", "-N", "-o", "%N").split()
-    if set(nodes) != {socket.gethostname().split(".")[0]}:
-        pytest.skip("no Slurm with this machine as its only node is running")
-    return nodes[0]
+    """The one node of a Slurm of this machine's own."""
+    if reason := cluster.missing():
+        pytest.skip(reason)
+    cluster.start()
+    yield slurm("sinfo", "-h", "-N", "-o", "%N").split()[0]
+    cluster.stop()
 
 
 def pid_of_slurmd() -> int:
     [path] = re.findall(r"SlurmdPidFile\s*=\s*(\S+)", slurm("scontrol", "show", "config"))
     return int(Path(path).read_text())
-
-
-def state_of(node: str) -> str:
-    return slurm("sinfo", "-h", "-n", node, "-o", "%T").split()[0]
 
 
 def drop(node: str) -> None:
@@ -55,22 +47,18 @@ def drop(node: str) -> None:
 
 
 def come_back(node: str) -> None:
-    subprocess.run(["slurmd"], check=True, timeout=60)
+    time.sleep(5)  # Slurm ends the jobs of a node that is down
     slurm("scontrol", "update", f"nodename={node}", "state=resume")
-    deadline = time.monotonic() + 60
-    while state_of(node) not in ("idle", "mixed", "allocated"):
-        assert time.monotonic() < deadline, f"{node} is {state_of(node)}"
-        time.sleep(0.5)
+    cluster.start_node()
 
 
 @pytest.mark.faults
 @pytest.mark.fault("a Slurm node drops and returns")
 def test_a_node_drops_while_it_extracts_and_returns(project, scenario, node):
-    if not (project.path / PROFILE).exists():
-        pytest.skip(f"there is no {PROFILE}")
+    write_partitions(project.path)
     scenario.injected("slurmd and its jobs killed after 20 of 150 ranges; slurmd started again")
     project.forget("activations", "saes")
-    run = project.start("--workflow-profile", PROFILE)
+    run = project.start(*RUN)
     run.wait_until(lambda: len(project.finished_ranges()) >= 20, "20 ranges are written", 300)
     drop(node)
     kept = project.finished_ranges()
@@ -81,7 +69,7 @@ def test_a_node_drops_while_it_extracts_and_returns(project, scenario, node):
     scenario.row.detected = "by Slurm, which says NODE_FAIL; by Snakemake, which asks it"
     if failed:
         scenario.saw(run, "Error in rule", project)
-        scenario.finish(project, "--workflow-profile", PROFILE)
+        scenario.finish(project, *RUN)
     else:
         scenario.is_whole(project)
         scenario.row.saw = "the job's failure and its second attempt"

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import cluster
 import pytest
-import yaml
-from slurm_arguments import HERE, TARGETS, WITHOUT_ACCOUNTING
+from slurm_arguments import HERE, TARGETS, WITHOUT_ACCOUNTING, write_partitions
 from small_project import Project, new_project
 
 
@@ -22,9 +21,7 @@ def local(tmp_path_factory) -> Project:
 def fresh(tmp_path: Path) -> Project:
     """The small project with nothing made, and partitions of the test cluster."""
     project = new_project(tmp_path / "project")
-    limits = {"max_runtime": 100000, "max_mem_mb": 20000, "max_threads": 2}
-    partitions = {"cpu": limits | {"max_gpu": 0}, "gpu": limits | {"max_gpu": cluster.GPUS}}
-    (project.path / "parts.yaml").write_text(yaml.safe_dump({"partitions": partitions}))
+    write_partitions(project.path)
     return project
 
 
