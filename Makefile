@@ -32,7 +32,8 @@ test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
 # Every fault, injected into a run of a small project; benchmarks/faults.md is what was observed.
-# As root also a full disk and the kernel's out-of-memory killer.
+# As root also a full disk and the kernel's out-of-memory killer; with CLIP_SAE_MAY_KILL_SLURMD=1 and a
+# Slurm of this machine's own also a node that drops.
 faults: $(STAMP)
 	$(BIN)/python -m pytest tests/faults -m "not gpu" --fault-table benchmarks/faults.md
 
