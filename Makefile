@@ -31,13 +31,15 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
-# On a real Slurm of one node, which this starts (as root, from Debian's packages) and stops.
+# On a real Slurm of one node, which this starts and stops: as root, from Debian's packages, and with
+# CLIP_SAE_MAY_KILL_SLURMD=1, which says that no other Slurm is on this machine.
 test-slurm: $(STAMP)
 	$(BIN)/python -m pip install --quiet --requirement envs/cluster.txt
 	$(BIN)/python -m pytest -m slurm tests/slurm
 
 # Every fault, injected into a run of a small project; benchmarks/faults.md is what was observed.
-# As root also a full disk and the kernel's out-of-memory killer.
+# As root also a full disk and the kernel's out-of-memory killer; with CLIP_SAE_MAY_KILL_SLURMD=1
+# also a node that drops, of a Slurm that the test starts.
 faults: $(STAMP)
 	$(BIN)/python -m pytest tests/faults -m "not gpu" --fault-table benchmarks/faults.md
 

@@ -3,7 +3,8 @@
 Needs root and Debian's slurm-wlm, slurmctld, slurmd, slurm-client and munge (and for accounting
 slurmdbd and mariadb-server). `python tests/slurm/cluster.py start [--accounting]`, `… stop`.
 
-It writes /etc/slurm: not for a machine that belongs to a cluster. The pretend GPUs are device nodes
+It writes /etc/slurm and kills every Slurm daemon of the machine, so it starts only where
+CLIP_SAE_MAY_KILL_SLURMD=1 says that nobody else's Slurm is there. The pretend GPUs are device nodes
 that alias /dev/null, so a job sees CUDA_VISIBLE_DEVICES but no CUDA, and computes on the CPU.
 """
 
@@ -29,6 +30,8 @@ def missing(accounting: bool = False) -> str:
     absent = [name for name in programs if shutil.which(name, path=_path()) is None]
     if absent:
         return f"{', '.join(absent)} not installed (Debian: slurm-wlm slurmd munge …)"
+    if os.environ.get("CLIP_SAE_MAY_KILL_SLURMD") != "1":
+        return "kills any Slurm of this machine: CLIP_SAE_MAY_KILL_SLURMD=1 allows it"
     if find_spec("snakemake_executor_plugin_slurm") is None:
         return "snakemake-executor-plugin-slurm not installed (envs/cluster.txt)"
     return "" if os.geteuid() == 0 else "a Slurm of one's own needs root"
