@@ -37,7 +37,7 @@ class GpuClaim:
     """Devices that this process has for itself until it ends.
 
     Each device has a lock file; the kernel gives a lock back when the process that holds it dies,
-    however it dies. Under a scheduler nothing is locked: it has chosen already, and two jobs that
+    however it dies (a record lock: workers that it forked do not hold it on). Under a scheduler nothing is locked: it has chosen already, and two jobs that
     both see a device "0" may have different ones.
 
     Args:
@@ -81,7 +81,7 @@ class GpuClaim:
         for name in candidates:
             file = open(self._path(name), "a+b")  # noqa: SIM115 - it stays open with the claim
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.close()
                 continue
