@@ -37,8 +37,9 @@ class GpuClaim:
     """Devices that this process has for itself until it ends.
 
     Each device has a lock file; the kernel gives a lock back when the process that holds it dies,
-    however it dies (a record lock: workers that it forked do not hold it on). Under a scheduler nothing is locked: it has chosen already, and two jobs that
-    both see a device "0" may have different ones.
+    however it dies (a record lock: workers that it forked do not hold it on). Under a scheduler
+    nothing is locked: it has chosen already, and two jobs that both see a device "0" may have
+    different ones.
 
     Args:
         n: devices wanted; fewer are claimed where fewer are visible.
