@@ -31,6 +31,7 @@ def adapted(tmp_path_factory) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_adaptation_is_built_once_and_edits_train_what_they_touch(adapted: Project):
     adapted.run("--cores", "2", TARGET)
     assert adapted.planned(TARGET) == set()

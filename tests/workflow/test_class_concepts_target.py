@@ -35,6 +35,7 @@ def asked(project: Project) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_both_questions_are_answered_and_asked_again_after_an_edit(asked: Project):
     asked.run("--cores", "2", *CURVES, *CHANGES)
     assert asked.planned(*CURVES, *CHANGES) == set()

@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
 from small_project import Project
 
@@ -14,6 +15,7 @@ def weights(folder):
     return load_file(path)
 
 
+@pytest.mark.slow
 def test_a_streamed_recipe_trains_without_a_store(project: Project):
     config = project.config
     config["saes"]["streamed"] = config["saes"]["topk_resid"] | {"stream": True}

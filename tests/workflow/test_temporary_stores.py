@@ -81,6 +81,7 @@ def test_only_the_store_that_something_stale_reads_comes_back_and_goes_again(tem
     assert stores(temporary) == set() and temporary.planned() == set()
 
 
+@pytest.mark.slow
 def test_touched_files_and_a_forced_reader(temporary: Project):
     for path in sorted((temporary.path / "results").rglob("*")):
         os.utime(path)
