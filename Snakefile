@@ -8,7 +8,11 @@ from snakemake.utils import min_version
 min_version("9.19")
 
 
-configfile: "config.yaml"
+# A config named on the command line replaces this one. Snakemake does not tell a cluster's jobs of
+# --replace-workflow-config, so that they would merge the two.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
 
 
 include: "workflow/rules/common.smk"
