@@ -11,6 +11,8 @@ show there.
 """
 
 import argparse
+import os
+import platform
 import re
 import shutil
 import signal
@@ -20,8 +22,6 @@ import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
-
-from training_report import machine
 
 from clip_sae.specs import write_text
 
@@ -158,9 +158,9 @@ def main() -> None:
         kept = [line for line in last.splitlines() if line.startswith("| ") and "---" not in line]
         old = [line for line in kept[1:] if line.split("|")[1].strip() not in found]
         table = "\n".join([*old, rows])
-        write_text(
-            path, f"{head}{RESULTS}\n{machine()}.\n\n| what | measured |\n|---|---|\n{table}\n"
-        )
+        where = f"{platform.machine()}, {os.cpu_count()} cores."
+        last = f"{where}\n\n| what | measured |\n|---|---|\n{table}\n"
+        write_text(path, f"{head}{RESULTS}\n{last}")
 
 
 if __name__ == "__main__":

