@@ -41,6 +41,7 @@ test-slurm: $(STAMP)
 # As root also a full disk and the kernel's out-of-memory killer; with CLIP_SAE_MAY_KILL_SLURMD=1
 # also a node that drops, of a Slurm that the test starts.
 faults: $(STAMP)
+	$(BIN)/python -m pip install --quiet --requirement envs/cluster.txt
 	$(BIN)/python -m pytest tests/faults -m "not gpu" --fault-table benchmarks/faults.md
 
 # SAEs to and from the real SAELens, in an environment of its own (about 6 GB with its default torch).

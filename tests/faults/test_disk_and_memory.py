@@ -113,8 +113,9 @@ def memory_group():
         pytest.skip("a memory group (cgroup) can be made by root only, and not everywhere")
 
     def starve(job) -> None:
-        (group / "cgroup.procs").write_text(str(job.pid))
+        # Before the job enters: what it holds already stays on its old group's account.
         (group / limit).write_text("200K")
+        (group / "cgroup.procs").write_text(str(job.pid))
 
     yield starve
     group.rmdir()

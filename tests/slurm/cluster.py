@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(os.environ.get("SLURM_TEST_ROOT", "/tmp/clip-sae-slurm"))
 ETC = Path("/etc/slurm")
+CONFIGURATION = ("slurm.conf", "gres.conf", "cgroup.conf", "slurmdbd.conf")
 DAEMONS = ("munged", "slurmctld", "slurmd")
 GPUS = 2
 DATABASE = "clip_sae_slurm"
@@ -79,6 +80,8 @@ def stop() -> None:
     if socket_path.exists():
         subprocess.run(["mariadb-admin", f"--socket={socket_path}", "shutdown"], check=False)
     shutil.rmtree(ROOT / "state", ignore_errors=True)
+    for name in CONFIGURATION:  # without a controller, Slurm's clients would wait 9 s for one each
+        (ETC / name).unlink(missing_ok=True)
 
 
 def _conf(accounting: bool) -> str:
