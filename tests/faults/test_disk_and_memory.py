@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fault_project import TRAIN
 
 NO_SPACE = "No space left on device"
 
@@ -150,10 +151,13 @@ def test_no_memory_in_extraction(project, scenario, memory_group, retries):
 @pytest.mark.faults
 @pytest.mark.fault("out of memory in a training")
 def test_no_memory_in_training(project, scenario):
-    scenario.injected("its address space may not grow from its start on (`prlimit --as`)")
+    scenario.injected("its address space may not grow after its first log line (`prlimit --as`)")
     project.forget("saes")
+    log = project.path / f"results/logs/{TRAIN}.log"
+    log.unlink()
     run = project.start()
     job = run.wait_for_job("train_saes")
+    run.wait_until(lambda: log.exists() and log.stat().st_size > 0, "the job writes its log")
     limit = job.memory_info().vms
     resource.prlimit(job.pid, resource.RLIMIT_AS, (limit, limit))
     assert run.wait() != 0
