@@ -1,6 +1,5 @@
 """One undisturbed run, copies of it to hit, and the table of what was observed."""
 
-import re
 import shutil
 from pathlib import Path
 
@@ -70,12 +69,6 @@ class Scenario:
         lines = [line for line in run.output.splitlines() if text in line]
         assert lines, f"nothing said {text!r}:\n{run.output}"
         self.row.saw = without_places(lines[-1], project)
-
-    def saw_error(self, run: Run, project: FaultProject) -> None:
-        """The last line that names an error of Python is what the user was told."""
-        errors = re.findall(r"^.*?\b(?!Workflow)\w+Error: .+$", run.output, re.MULTILINE)
-        assert errors, run.output
-        self.row.saw = without_places(errors[-1], project)
 
     def lost(self, redone: int, finished: int, what: str) -> None:
         """How much of what was finished has been made again: must be nothing."""

@@ -1,13 +1,11 @@
 """A full disk and no memory, in extraction, in training, and where a table is written."""
 
 import os
-import resource
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from fault_project import TRAIN
 
 NO_SPACE = "No space left on device"
 
@@ -150,19 +148,15 @@ def test_no_memory_in_extraction(project, scenario, memory_group, retries):
 
 @pytest.mark.faults
 @pytest.mark.fault("out of memory in a training")
-def test_no_memory_in_training(project, scenario):
-    scenario.injected("its address space may not grow after its first log line (`prlimit --as`)")
-    project.forget("saes")
-    log = project.path / f"results/logs/{TRAIN}.log"
-    log.unlink()
-    run = project.start()
-    job = run.wait_for_job("train_saes")
-    run.wait_until(lambda: log.exists() and log.stat().st_size > 0, "the job writes its log")
-    limit = job.memory_info().vms
-    resource.prlimit(job.pid, resource.RLIMIT_AS, (limit, limit))
+def test_no_memory_in_training(project, scenario, memory_group):
+    scenario.injected("its memory group is limited after a checkpoint: the kernel kills it")
+    run, job = project.train_and_reach_checkpoint()
+    memory_group(job)
     assert run.wait() != 0
+    assert not [*project.path.glob("results/saes/*/*/*/COMPLETE.json")]
     scenario.nothing_wrong_served(project)
-    scenario.row.detected = "by the job, whose allocation is refused"
-    scenario.saw_error(run, project)
-    scenario.finish(project)
-    scenario.row.lost = "nothing; the stores are kept"
+    scenario.row.detected = "by Snakemake: the job ended by a signal"
+    scenario.saw(run, "SIGKILL", project)
+    again = scenario.finish(project)
+    assert "resuming at step" in again.output
+    scenario.row.lost = "nothing before the checkpoint"
