@@ -63,7 +63,7 @@ def snakemake(folder: Path, *arguments: str, seconds: float | None = None) -> tu
     After `seconds` it is told to stop, as by Ctrl-C.
     """
     command = [sys.executable, "-m", "snakemake", "all", "extended", *SPLIT, *arguments]
-    command += ["--replace-workflow-config", "--configfile", PAPER]
+    command += ["--configfile", PAPER]
     start = time.perf_counter()
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -112,8 +112,8 @@ def test_adaptation_needs_no_activations_of_other_sets(workdir):
 
 def test_paper_experiment_plans_its_whole_dag_without_data_or_weights(workdir):
     done = snakemake(
-        *("--dry-run", "--replace-workflow-config"),
-        *("--configfile", "workflow/experiments/paper.yaml", "--", "all", "extended"),
+        *("--dry-run", "--configfile", "workflow/experiments/paper.yaml"),
+        *("--", "all", "extended"),
         cwd=workdir,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -136,7 +136,7 @@ def test_paper_experiment_plans_its_whole_dag_without_data_or_weights(workdir):
 
 def test_patchsae_experiment_plans_its_whole_dag_without_data_or_weights(workdir):
     done = snakemake(
-        *("--dry-run", "--replace-workflow-config", "--configfile"),
+        *("--dry-run", "--configfile"),
         *("workflow/experiments/patchsae.yaml", "--", "all", "adaptation"),
         cwd=workdir,
     )
