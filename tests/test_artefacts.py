@@ -92,6 +92,15 @@ def test_missing_fingerprints_say_what_to_do(tmp_path):
         read_fingerprints([tmp_path / "none.json"])
 
 
+def test_inputs_of_two_states_of_a_data_set_are_refused(tmp_path):
+    paths = [tmp_path / f"{name}.json" for name in "ab"]
+    for path, value in zip(paths, ("old", "new"), strict=True):
+        write_sidecar(path, {}, {"dataset:x": value, "model": "m"})
+    with pytest.raises(ValueError, match="two states of dataset:x.*snakemake again"):
+        read_fingerprints(paths)
+    assert read_fingerprints(paths[:1] * 2) == {"dataset:x": "old", "model": "m"}
+
+
 def test_orphans_are_what_no_config_needs(tmp_path):
     results = tmp_path / "results"
     needed = []

@@ -86,6 +86,17 @@ def test_a_scheduler_has_chosen_already(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_jobs_of_one_allocation_share_its_gpus_by_locks(tmp_path, monkeypatch):
+    """A whole node from a scheduler, and several jobs of a local snakemake within it."""
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    first, found = hold(tmp_path, "0,1")
+    second, other = hold(tmp_path, "0,1")
+    for process in (first, second):
+        process.kill()
+        process.wait()
+    assert [found, other] == [["has", "0"], ["has", "1"]]
+
+
 def test_more_gpus_than_there_are_takes_all_and_none_takes_none(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     claim = GpuClaim(4, folder=tmp_path)

@@ -144,3 +144,18 @@ def test_waiting_takes_no_time_where_the_lock_is_free(tmp_path):
     start = time.monotonic()
     assert wait_for(tmp_path / "lock", pytest.fail) is None
     assert time.monotonic() - start < 0.4
+
+
+def test_a_shared_lock_is_held_beside_others_and_never_beside_one_alone(holder, tmp_path):
+    shared = f"take(Path({str(tmp_path / 'stores')!r}), shared=True)"
+    first = holder(tmp_path / "a", then=shared)
+    second = holder(tmp_path / "b", then=shared)
+    with pytest.raises(LockTaken):
+        take(tmp_path / "stores")
+    for process in (first, second):
+        process.stdin.close()
+        process.wait()
+    alone = holder(tmp_path / "stores")
+    with pytest.raises(LockTaken) as raised:
+        take(tmp_path / "stores", shared=True)
+    assert raised.value.holder.pid == alone.pid

@@ -83,14 +83,21 @@ def read_fingerprints(paths: Iterable[Path]) -> dict[str, str]:
     """Merge the fingerprints recorded in sidecars; {} for none.
 
     Raises:
-        ValueError: a sidecar is missing or not whole.
+        ValueError: a sidecar is missing or not whole, or two were made from different content of
+            one source (a data set that was listed again during the run).
     """
     merged: dict[str, str] = {}
     for path in paths:
         record = read_json(path)
         if record is None or "fingerprints" not in record:
             raise ValueError(f"{path} is missing or not whole; run snakemake again to rebuild it.")
-        merged |= record["fingerprints"]
+        for source, value in record["fingerprints"].items():
+            if merged.setdefault(source, value) != value:
+                raise ValueError(
+                    f"what this job reads was made from two states of {source}: {path} has another "
+                    "fingerprint than what was read before it. Run snakemake again: it rebuilds "
+                    "what is older."
+                )
     return merged
 
 

@@ -18,6 +18,7 @@ from clip_sae.commands.plan_command import add_plan
 from clip_sae.commands.workflow import run_snakemake
 from clip_sae.dropping import dropped_below, store_of
 from clip_sae.garbage import find_orphans
+from clip_sae.run_lock import LOCK, begin_run
 from clip_sae.specs import read_json
 
 
@@ -71,6 +72,10 @@ def _verify(options: argparse.Namespace) -> int:
             "with spec.json and acts.zarr, e.g. results/activations/demo/general-train/…"
         )
     damaged = 0
+    if options.repair:
+        # <results>/activations/<model>/<split>/<store>: nobody completes a store meanwhile
+        for results in {p for f in folders for p in f.parents if (p / LOCK).exists()}:
+            begin_run(results, print)
     for folder in folders:
         report = verify_store(folder, full=not options.fast, repair=options.repair)
         print(report)
@@ -114,6 +119,8 @@ def _gc(options: argparse.Namespace) -> int:
         needed.setdefault(results, set()).update(listed["artefacts"])
     total = 0
     for results, paths in needed.items():
+        if options.delete:
+            begin_run(results, print)
         for orphan in find_orphans(results, paths):
             total += orphan.size
             print(f"{orphan.size / 1e6:12.1f} MB  {orphan.path}")

@@ -12,8 +12,9 @@ from glob import glob
 from pathlib import Path
 from typing import BinaryIO
 
-# Where a scheduler started this job, it chose the devices, and other jobs do not see them.
-SCHEDULERS = {"SLURM_JOB_ID": "Slurm", "KUBERNETES_SERVICE_HOST": "Kubernetes"}
+# What a scheduler shows a process is its own; within it several jobs may run, as in one allocation
+# of a whole node. Two allocations that both see a device "0" may have different ones.
+SCHEDULERS = ("SLURM_JOB_ID", "KUBERNETES_SERVICE_HOST")
 POLL_SECONDS = 1.0
 
 
@@ -37,9 +38,9 @@ class GpuClaim:
     """Devices that this process has for itself until it ends.
 
     Each device has a lock file; the kernel gives a lock back when the process that holds it dies,
-    however it dies (a record lock: workers that it forked do not hold it on). Under a scheduler
-    nothing is locked: it has chosen already, and two jobs that both see a device "0" may have
-    different ones.
+    however it dies (a record lock: workers that it forked do not hold it on). Where a scheduler
+    shows no more devices than are wanted nothing is locked: it has chosen already. Where it shows
+    more, they are locked among the jobs of the same allocation.
 
     Args:
         n: devices wanted; fewer are claimed where fewer are visible.
@@ -54,9 +55,11 @@ class GpuClaim:
         self, n: int, *, folder: Path | None = None, say: Callable[[str], None] = print
     ) -> None:
         self.devices, self._files = visible_gpus(), []
-        if any(name in os.environ for name in SCHEDULERS) or not self.devices or n < 1:
+        scheduled = any(name in os.environ for name in SCHEDULERS)
+        if not self.devices or n < 1 or (scheduled and len(self.devices) <= n):
             return
-        self._folder = folder or Path(tempfile.gettempdir()) / "clip-sae-gpus"
+        allocation = f"-{os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
+        self._folder = folder or Path(tempfile.gettempdir()) / f"clip-sae-gpus{allocation}"
         self._folder.mkdir(exist_ok=True)
         if self._folder.stat().st_uid == os.getuid():
             self._folder.chmod(0o1777)  # like /tmp: others may add their locks, not remove ours
@@ -80,7 +83,8 @@ class GpuClaim:
 
     def _free(self, candidates: list[str]) -> Iterator[tuple[str, BinaryIO]]:
         for name in candidates:
-            file = open(self._path(name), "a+b")  # noqa: SIM115 - it stays open with the claim
+            # Not O_CREAT: in a folder like /tmp the kernel may refuse it for another user's file.
+            file = open(self._path(name), "r+b", buffering=0)  # noqa: SIM115 - open with the claim
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

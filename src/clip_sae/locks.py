@@ -47,8 +47,10 @@ class NoLocks(RuntimeError):
     """The file system gives no locks, or not here."""
 
 
-def take(path: Path) -> Holder | None:
+def take(path: Path, shared: bool = False) -> Holder | None:
     """Hold the lock file at `path` until this process ends.
+
+    A `shared` lock is held by many at once, beside no other; it has no record of who they are.
 
     Returns who held it last and did not live to give it back: its process was killed or its machine
     went down. None if there is nobody.
@@ -63,7 +65,8 @@ def take(path: Path) -> Holder | None:
     except OSError as error:
         raise NoLocks(f"{path} cannot be opened ({error.strerror})") from error
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.lockf(descriptor, kind | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: both mean that it is taken
         holder = _read(descriptor)
         os.close(descriptor)
@@ -72,6 +75,8 @@ def take(path: Path) -> Holder | None:
         os.close(descriptor)
         raise NoLocks(f"{path} cannot be locked ({error.strerror})") from error
     left_by = _read(descriptor)
+    if shared:
+        return left_by
     # The descriptor stays open to the end: closing it would free the lock.
     _write(descriptor, json.dumps(asdict(Holder.this_process())))
     # The record is emptied where the process ends by itself: what stays tells of a sudden death.
@@ -79,12 +84,17 @@ def take(path: Path) -> Holder | None:
     return left_by
 
 
-def wait_for(path: Path, tell: Callable[[Holder | None], None], poll: float = 0.5) -> Holder | None:
+def wait_for(
+    path: Path,
+    tell: Callable[[Holder | None], None],
+    poll: float = 0.5,
+    shared: bool = False,
+) -> Holder | None:
     """As `take`, but wait until it is free; `tell` is called once, with who holds it."""
     told = False
     while True:
         try:
-            return take(path)
+            return take(path, shared)
         except LockTaken as taken:
             if not told:
                 tell(taken.holder)

@@ -41,6 +41,19 @@ def test_what_cannot_be_trusted_is_made_again(tmp_path, harm):
     assert len(calls) == 2
 
 
+def test_a_block_with_any_bit_changed_is_made_again_or_still_right(tmp_path):
+    calls, blocks = [], Blocks(tmp_path, {"data": "a"})
+    blocks.get("k", lambda: make(calls))
+    path = tmp_path / "k.npz"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        found = blocks.get("k", lambda: make(calls))
+        for name, values in VALUES.items():
+            np.testing.assert_array_equal(found[name], values)
+    assert len(calls) > len(whole) / 2
+
+
 def test_without_a_folder_nothing_is_kept_and_clear_leaves_nothing(tmp_path):
     calls, blocks = [], Blocks()
     for _ in range(2):
@@ -48,6 +61,7 @@ def test_without_a_folder_nothing_is_kept_and_clear_leaves_nothing(tmp_path):
     assert len(calls) == 2
     kept = Blocks(tmp_path / "blocks", 0)
     kept.get("k", lambda: make(calls))
+    (tmp_path / "blocks/.k.npz.a1b2.tmp").write_bytes(b"left by a killed writer")
     kept.clear()
     assert not (tmp_path / "blocks").exists()
     kept.clear()

@@ -47,8 +47,8 @@ def test_code_edited_during_a_run(project, scenario):
 
     run = train_and_edit(project, edit)
     assert run.process.returncode != 0
-    scenario.row.detected = "by the job: its code is not what was planned; it publishes nothing"
-    scenario.saw(run, "changed while the job ran", project)
+    scenario.row.detected = "by the next job: its code is not what was planned; it makes nothing"
+    scenario.saw(run, "changed since the run was planned", project)
     assert project.tables() == {}
     again = project.run_once()
     assert again.process.returncode == 0 and "train_saes" not in again.output, again.output

@@ -21,13 +21,17 @@ def test_the_peak_of_turns_is_the_largest_turn_of_each_split():
 
 def test_advice_names_what_would_fit_and_what_would_not():
     peaks = {"kept": 100 * 10**9, "temporary": 100 * 10**9, "layers_at_once: 1": 10 * 10**9}
-    disk = Disk(peaks, 0, 0, free=50 * 10**9, mode="kept")
+    disk = Disk(peaks, 0, 0, free=50 * 10**9, mode="kept", streamable=10**9, layers=2)
     assert disk.missing == 50 * 10**9
     lines = advice(disk, {"dtype": "float32"}, "r")
     assert lines[0] == "activations.layers_at_once: 1 needs 10 GB at peak, which fits"
     assert any("float16" in line for line in lines) and any("`stream: true`" in x for x in lines)
+    assert any("fewer `layers`" in line for line in lines)
     smaller = Disk(peaks, 0, 0, free=5 * 10**9, mode="kept")
-    assert "which is still too much" in advice(smaller, {"dtype": "float16"}, "r")[0]
+    lines = advice(smaller, {"dtype": "float16"}, "r")
+    assert "which is still too much" in lines[0]
+    # one layer, nothing that only trainings read, no results yet: nothing of these would help
+    assert not any(word in line for line in lines for word in ("layers`", "stream", "gc"))
 
 
 def test_free_bytes_of_a_folder_that_is_not_there_yet(tmp_path):
@@ -40,6 +44,9 @@ def test_rates_are_work_over_seconds_of_the_jobs_that_ran(tmp_path):
     (tmp_path / "killed.tsv").write_text("")
     seconds = read_seconds(tmp_path)
     assert seconds == {"a": 2.0, "b": 8.0}  # of a job's runs the last
+    for name in ("split", "split_2-of-8"):  # the first of them only gathered
+        (tmp_path / f"{name}.tsv").write_text("s\n3.0\n")
+    assert read_seconds(tmp_path) == seconds | {"split_2-of-8": 3.0}
     rate = measured_rate({"a": 30, "b": 20, "never": 5}, seconds)
     assert rate.per_second == 5 and "2 earlier jobs" in rate.source
     assert measured_rate({"never": 5}, seconds) is None

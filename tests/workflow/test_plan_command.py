@@ -86,8 +86,10 @@ def test_the_papers_need_more_than_there_is_and_are_told_what_helps(workdir):
 
     few = [f"{d}/{s}=8" for d in ("imagenet", "caltech101") for s in ("train", "val", "test")]
     arguments = ("--config", "workflow/experiments/patchsae.yaml", "--target", "adaptation")
-    text = plan(workdir, *arguments, "--images", *few, "--gpus", "4")
+    text = plan(workdir, *arguments, "--images", *few, "--gpus", "4", codes=(0, 3))
     assert "train_adaptation" in text and "The disk is too small" not in text
+    assert "in all" in text and ">= " in text and "On 4 devices: at least" in text
+    assert "Data folders that are not there: data/" in text
 
 
 def test_mistakes_are_told(workdir):

@@ -72,9 +72,12 @@ if plan.temporary:
         if not READERS[path] or not (path in WANTED or is_on_disk(folder)):
             continue
         DROPS[key] = marker
-        # What is not there and will not be made is not waited for.
+        # What is not there and will not be made is not waited for. What is there may run for a
+        # reason of Snakemake's own, such as the mark of a job that was killed with its run.
         made = [
-            reader for reader in READERS[path] if reader in RUNS - MISSING | RUNS
+            reader
+            for reader in READERS[path]
+            if reader in RUNS or os.path.exists(reader)
         ]
         if os.path.exists(marker) and workflow.is_main_process:
             mark_stale(marker)

@@ -36,13 +36,16 @@ class Job:
         self.code: dict = spec["code"]
         self.threads: int = snakemake.threads
         self.started = time.time()
+        self._logs = Path(snakemake.log[0]).parent
         no_locks = _wait_for_predecessor(Path(snakemake.log[0]))
         self.log = _start_log(str(snakemake.log[0]), snakemake.rule)
         if no_locks:
             self.log.warning("two of this job at once would not be noticed: %s", no_locks)
         _date_back(snakemake.input)
+        self._began_with = self._code_today()
         for made in self.makes.values():
             check_versions(made["record"])
+            self._check_code(made["record"], "since the run was planned, so nothing was made")
         self._resources = snakemake.resources
         gpus = snakemake.resources.get("gpu", 0)
         self.device = "auto" if gpus else "cpu"
@@ -51,6 +54,21 @@ class Job:
             self.log.info("GPU: %s", ", ".join(self._claim.devices) or "none is visible here")
         if torch := sys.modules.get("torch"):  # adapters that draw or gather never import it
             torch.set_num_threads(self.threads)  # sums depend on it, in the seventh digit
+
+    def hold_stores(self, folders: Iterable[Path], shared: bool) -> None:
+        """Wait for jobs that still write into these stores, and keep others from them.
+
+        Parts of an extraction write side by side (`shared`); what begins a store anew, or gathers
+        its parts, is alone with it. Only a job that a killed snakemake left can be in the way.
+        """
+
+        def tell(holder: Holder | None) -> None:
+            self.log.info("waiting: a job of a snakemake that has ended still writes this store")
+
+        for folder in sorted(folders):  # in one order, so that no two wait for each other
+            name = "-".join(folder.parts[-3:])
+            with suppress(NoLocks):  # has been said of this job's own lock
+                wait_for(self._logs / f".{name}.lock", tell, shared=shared)
 
     def torch_device(self) -> str:
         """The device for torch: "cuda" where the job was given a GPU and there is one."""
@@ -71,6 +89,10 @@ class Job:
         """Fingerprints of all outside content that the inputs were made from."""
         return read_fingerprints(Path(path) for path in self.sidecars)
 
+    def identity(self) -> dict:
+        """What intermediate results depend on beyond the job's spec: outside content, and code."""
+        return {"fingerprints": self.fingerprints(), "code": self._began_with}
+
     def publish(self, path: str, fingerprints: Mapping | None = None, **facts: object) -> None:
         """Write the record of `path`, whose content is whole; the last thing that a job does.
 
@@ -78,7 +100,7 @@ class Job:
         stand under the digest of code that did not make it.
         """
         made = self.makes[str(path)]
-        self._check_code(made["record"])
+        self._check_code(made["record"], "while the job ran, so its output was not published")
         facts = {
             "seconds": round(time.time() - self.started, 3),
             "python": platform.python_version(),
@@ -88,17 +110,21 @@ class Job:
         prints = self.fingerprints() if fingerprints is None else fingerprints
         write_sidecar(Path(made["sidecar"]), made["record"], prints, **facts)
 
-    def _check_code(self, record: Mapping) -> None:
-        planned = record["spec"].get("code")
-        if planned is None or self.code["script"] is None:
-            return
+    def _check_code(self, record: Mapping, when: str) -> None:
+        today = self._code_today()
+        # The record of a part of a job has no code: there is only what it began with.
+        if today is not None and today != record["spec"].get("code", self._began_with):
+            raise RuntimeError(
+                f"the code of {self.code['script']} changed {when}. Run snakemake again."
+            )
+
+    def _code_today(self) -> str | None:
+        """Digest of the code that the stage runs; None where a version stands for it."""
+        if self.code["script"] is None:
+            return None
         files = [SCRIPTS / f"{self.code['script']}.py"]
         files += [SCRIPTS.parent / "resources" / name for name in self.code["resources"]]
-        if code_digest((), SCRIPTS.parent.parent / "src", files) != planned:
-            raise RuntimeError(
-                f"the code of {self.code['script']} changed while the job ran, so its output was "
-                f"not published. Run snakemake again."
-            )
+        return code_digest((), SCRIPTS.parent.parent / "src", files)
 
 
 def _wait_for_predecessor(log: Path) -> str:

@@ -61,7 +61,7 @@ settings = Settings(
     points=arguments["max_drop"],
     seed=arguments["seed"],
 )
-path, blocks = snakemake.output[0], Blocks(folder / "blocks", job.fingerprints())
+path, blocks = snakemake.output[0], Blocks(folder / "blocks", job.identity())
 if "part" in arguments:
     mine = share(len(layer.kinds), arguments["part"])
     evaluate_part(layer, settings, blocks, mine)

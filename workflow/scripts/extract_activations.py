@@ -32,6 +32,7 @@ work = ExtractJob(
 )
 for record in work.specs.values():  # also in a part, whose own record has no version
     check_versions(record)
+job.hold_stores(work.stores.values(), shared=part not in (None, BEGIN))
 if part == BEGIN:
     work.open_writers(rebuild=True)
     job.publish(output, ranges=work.layout.n_ranges)

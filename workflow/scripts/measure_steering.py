@@ -28,7 +28,7 @@ settings = Settings(
     seed=arguments["seed"],
 )
 folder, path = Path(arguments["folder"]), snakemake.output[0]
-blocks = Blocks(folder / "blocks", job.fingerprints())
+blocks = Blocks(folder / "blocks", job.identity())
 steered = (units, layer.routes(units, job.batch("sequences_per_batch")), layer.vocabulary.words)
 batch = {"units_per_batch": job.batch("units_per_batch")}
 if "part" in arguments:

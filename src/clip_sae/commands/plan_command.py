@@ -15,7 +15,9 @@ TARGETS = ("all", "extended", "adaptation")
 def add_plan(verbs) -> None:
     """Add the verb to a parser's subparsers."""
     verb = verbs.add_parser("plan", help="what a config needs: images, bytes, device-hours, jobs")
-    verb.add_argument("--config", type=Path, default=Path("config.yaml"))
+    verb.add_argument(
+        "--config", type=Path, default=Path("config.yaml"), help="instead of config.yaml"
+    )
     verb.add_argument("--target", choices=TARGETS, default="all")
     verb.add_argument(
         "--images",
@@ -34,14 +36,14 @@ def add_plan(verbs) -> None:
     verb.add_argument(
         "--images-per-second",
         type=float,
-        help="images that one job decodes (default: of earlier jobs, else 90 a core)",
+        help="images that one job decodes (default: of earlier jobs, else 90 on each of 2 threads)",
     )
     verb.add_argument("--json", action="store_true", help="the same as JSON")
     verb.set_defaults(run=run_plan)
 
 
 def run_plan(options: argparse.Namespace) -> int:
-    """Print the plan; returns 1 where the disk is too small, else 0."""
+    """Print the plan; returns 1 where the disk is too small, 3 where nobody can say, else 0."""
     # pandas and numpy take a while to import: only where they are used
     from clip_sae.config import load_config
     from clip_sae.plan import Plan
@@ -51,6 +53,13 @@ def run_plan(options: argparse.Namespace) -> int:
     from clip_sae.scale.report import report
     from clip_sae.specs import read_json
 
+    if not SCHEMA.is_file():
+        raise ValueError(
+            f"{SCHEMA} is not below {Path.cwd()}: run `python -m clip_sae plan` in the workflow's "
+            "folder, beside its Snakefile."
+        )
+    if not options.config.is_file():
+        raise ValueError(f"--config {options.config} is not a file; config.yaml is the default.")
     given = parse_images(options.images)
     config = load_config(options.config, SCHEMA)
     _check_images(given, config, options.config)
@@ -67,8 +76,11 @@ def run_plan(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(estimate.to_dict(), indent=1))
     else:
-        print(report(estimate, speeds.devices, config["activations"], plan.results))
-    return 1 if estimate.disk.missing > 0 else 0
+        other = "" if options.config == Path("config.yaml") else str(options.config)
+        print(report(estimate, speeds.devices, config["activations"], plan.results, other))
+    if estimate.disk.missing > 0:
+        return 1
+    return 3 if estimate.unknown else 0
 
 
 def _check_images(given: dict, config: dict, path: Path) -> None:
@@ -82,7 +94,13 @@ def _check_images(given: dict, config: dict, path: Path) -> None:
 
 def _speeds(options: argparse.Namespace):
     from clip_sae.scale.quantities import Speeds
-    from clip_sae.scale.rates import CPU_CORE_FLOPS, GPU_FLOPS, IMAGES_PER_CORE, Rate
+    from clip_sae.scale.rates import (
+        CPU_CORE_FLOPS,
+        EXTRACTION_THREADS,
+        GPU_FLOPS,
+        IMAGES_PER_CORE,
+        Rate,
+    )
 
     gpus, cores = local_gpus(), os.cpu_count() or 1
     devices = options.gpus if options.gpus is not None else max(1, gpus)
@@ -93,10 +111,14 @@ def _speeds(options: argparse.Namespace):
         flops = Rate(GPU_FLOPS, "taken for a data-centre GPU; --tflops says another")
     else:
         flops = Rate(cores * CPU_CORE_FLOPS, f"taken for {cores} CPU cores; --tflops says another")
-    images = Rate(cores * IMAGES_PER_CORE, f"{IMAGES_PER_CORE} on each of {cores} cores")
+    threads = min(cores, EXTRACTION_THREADS)
+    images = Rate(
+        threads * IMAGES_PER_CORE,
+        f"{IMAGES_PER_CORE} on each of a job's {threads} threads; --images-per-second says another",
+    )
     for name in ("tflops", "images_per_second"):
         value = getattr(options, name)
-        if value is not None and value <= 0:
+        if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be more than 0.")
     if options.tflops:
         flops = Rate(options.tflops * 1e12, "given")

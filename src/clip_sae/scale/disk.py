@@ -15,7 +15,7 @@ class Disk:
     {"kept", "temporary", "layers_at_once: N"}. `others`: SAEs and the like, part of every peak.
     `there`: complete stores that are there already. `free`: of the results' file system.
     `mode`: the key of `peaks` that the config asks for. `streamable`: stores to be made that only
-    trainings read.
+    trainings read. `layers`: of how many layers stores are to be made.
     """
 
     peaks: Mapping[str, int]
@@ -24,6 +24,7 @@ class Disk:
     free: int
     mode: str
     streamable: int = 0
+    layers: int = 0
 
     @property
     def missing(self) -> int:
@@ -69,13 +70,17 @@ def advice(disk: Disk, block: Mapping, results: str) -> list[str]:
         )
     if block["dtype"] == "float32":
         found.append("activations.dtype: float16 halves every store")
-    found += [
-        "fewer `layers`, in activations and in the recipes: a store belongs to one layer",
-        "`stream: true` in recipes trains them without a store"
-        + (f": {gigabytes(disk.streamable)} less" if disk.streamable else ""),
-        f"another disk: `results` ({results}) may be a path anywhere, or a link to one",
-    ]
-    if os.path.isdir(results):
+    if disk.layers > 1:
+        found.append(
+            "fewer `layers`, in activations and in the recipes: a store belongs to one layer"
+        )
+    if disk.streamable:
+        found.append(
+            "`stream: true` in recipes trains them without a store: of what the config asks for, "
+            f"{gigabytes(disk.streamable)} are read by trainings only"
+        )
+    found.append(f"another disk: `results` ({results}) may be a path anywhere, or a link to one")
+    if os.path.isdir(os.path.join(results, "activations")):
         found.append("`python -m clip_sae gc` lists what no config needs any more")
     return found
 

@@ -61,7 +61,19 @@ class Estimator(Needs):
             disk,
             self.cut if self.block["layers_at_once"] else [],
             unknown,
+            self._absent_roots(),
         )
+
+    def _absent_roots(self) -> dict[str, str]:
+        """{data set: root} of what is read, has not been listed, and is not there."""
+        found = {}
+        for dataset in sorted({dataset for dataset, _ in self.counts}):
+            block = self.plan.config["datasets"][dataset]
+            made = any(block[key] is not None for key in ("draw", "attack", "augment"))
+            listed = (self.plan.index(dataset).folder / "manifest.csv").is_file()
+            if not made and not listed and not Path(block["root"]).exists():
+                found[dataset] = block["root"]
+        return found
 
     # --- stages -----------------------------------------------------------------------------------
 
@@ -203,7 +215,8 @@ class Estimator(Needs):
         }
         streamable = sum(sizes[path] for path in sizes if trained.issuperset(self.readers[path]))
         free = free_bytes(Path(self.plan.results))
-        return Disk(peaks, others, there, free, mode, streamable)
+        layers = len({layer for path, (_, layer) in self.places.items() if path in sizes})
+        return Disk(peaks, others, there, free, mode, streamable, layers)
 
     def _adapted_bytes(self) -> int:
         """Stores of adapted models, which are targets themselves and are always kept."""

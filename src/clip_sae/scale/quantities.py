@@ -55,7 +55,11 @@ class SplitWork:
 
 @dataclass
 class Estimate:
-    """All of it. Bytes, FLOPs, hours of one device."""
+    """All of it. Bytes, FLOPs, hours of one device.
+
+    `unknown`: "data set/split" whose images nobody has counted. `absent`: {data set: root} of what
+    has to be brought and is not there.
+    """
 
     target: str
     splits: list[SplitWork]
@@ -64,6 +68,7 @@ class Estimate:
     disk: Disk
     turns: list[Turn]
     unknown: list[str] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict:
         """Plain values, for JSON."""

@@ -5,12 +5,14 @@ run, and so of this machine. They contain starting Python and loading weights, s
 """
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 GPU_FLOPS = 50e12  # sustained on a data-centre GPU: a tenth of the bfloat16 peak of an H100 or so
 CPU_CORE_FLOPS = 40e9  # sustained float32 on one core of a server
+EXTRACTION_THREADS = 2  # of a job, in workflow/rules/activations.smk
 IMAGES_PER_CORE = 90  # ImageNet's JPEGs decoded and resized a second, on one core
 
 
@@ -23,9 +25,16 @@ class Rate:
 
 
 def read_seconds(benchmarks: Path) -> dict[str, float]:
-    """Return {rule: seconds of its last run}, without files that cannot be read."""
+    """Return {rule: seconds of its last run}, without files that cannot be read.
+
+    Without jobs that were split as well: their own file holds the gathering of the parts only.
+    """
     found = {}
-    for path in sorted(benchmarks.glob("*.tsv")) if benchmarks.is_dir() else []:
+    files = sorted(benchmarks.glob("*.tsv")) if benchmarks.is_dir() else []
+    split = {re.sub(r"_\d+-of-\d+$", "", path.stem) for path in files if "-of-" in path.stem}
+    for path in files:
+        if path.stem in split:
+            continue
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
         try:

@@ -21,15 +21,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def report(estimate: Estimate, devices: int, block: dict, results: str) -> str:
-    """The whole estimate, for a terminal of 100 columns."""
+def report(estimate: Estimate, devices: int, block: dict, results: str, config: str = "") -> str:
+    """The whole estimate, for a terminal of 100 columns.
+
+    Args:
+        block: `activations` of the config. config: its file, where it is not config.yaml.
+    """
     parts = [
         _stores(estimate),
         _saes(estimate),
         _stages(estimate, devices),
         _turns(estimate.turns),
         _disk(estimate, results),
-        _unknown(estimate),
+        _absent(estimate),
+        _unknown(estimate, config),
         _verdict(estimate, block, results),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
@@ -129,11 +134,19 @@ def _stages(estimate: Estimate, devices: int) -> list[str]:
     if others:
         jobs, due = _jobs(others)
         rows.append(("other stages", str(jobs), str(due), "?" if due else "-"))
-    rows.append(("in all", *map(str, _jobs(estimate.stages)), duration(hours)))
+    unknown = _jobs(others)[1]
+    at_least = ">= " if unknown else ""
+    rows.append(("in all", *map(str, _jobs(estimate.stages)), at_least + duration(hours)))
     lines = table(("stage", "jobs", "to make", "device time"), rows)
+    if unknown:
+        lines.append(f"Without the {unknown} jobs of stages that nothing is known of.")
     if devices > 1:
-        each = duration(hours / devices)
-        lines.append(f"On {devices} devices, if no job waits for another: {each}")
+        longest = max((s.hours / s.to_make for s in known if s.hours), default=0.0)
+        each = duration(max(hours / devices, longest))
+        lines.append(
+            f"On {devices} devices: at least {each}, as no job is shared by devices, and some wait "
+            "for others"
+        )
     for head, stages in (("Smaller", small), ("Other", others)):
         names = [f"{s.name} {s.jobs}" if s.jobs > 1 else s.name for s in stages]
         lines += _wrapped(f"{head} stages, with their jobs: ", names) if names else []
@@ -200,18 +213,32 @@ def _disk(estimate: Estimate, results: str) -> list[str]:
         "an upper bound: one",
         "forward pass may fill all stores of a split before the first can go. Data sets that the "
         "workflow",
-        "draws or attacks, and checkpoints (8 bytes per weight while an SAE trains), come on top.",
+        "draws or attacks, and checkpoints (12 bytes per weight while an SAE trains, for a moment "
+        "twice), come on top.",
     ]
 
 
-def _unknown(estimate: Estimate) -> list[str]:
+def _absent(estimate: Estimate) -> list[str]:
+    if not estimate.absent:
+        return []
+    names = [f"{root} ({dataset})" for dataset, root in estimate.absent.items()]
+    return _wrapped("Data folders that are not there: ", names) + [
+        "Where images are `published`, the number is that of the set that `kind` names; `--images` "
+        "or the",
+        "option `expect` says another.",
+    ]
+
+
+def _unknown(estimate: Estimate, config: str) -> list[str]:
     if not estimate.unknown:
         return []
     example = " ".join(f"--images {place}=N" for place in estimate.unknown[:2])
     rules = dict.fromkeys("index_" + place.split("/")[0] for place in estimate.unknown)
+    of = f" --configfile {config}" if config else ""
     return _wrapped("Nobody knows the number of images of: ", estimate.unknown) + [
-        f"They count as 0 here. Say them ({example}), or index them first:",
-        f"  snakemake {' '.join(rules)}",
+        f"They count as 0 here, so bytes, hours and the disk are too small. Say them ({example}),",
+        "or index them first:",
+        f"  snakemake {' '.join(rules)}{of}",
     ]
 
 
