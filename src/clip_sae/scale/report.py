@@ -213,8 +213,8 @@ def _disk(estimate: Estimate, results: str) -> list[str]:
         "an upper bound: one",
         "forward pass may fill all stores of a split before the first can go. Data sets that the "
         "workflow",
-        "draws or attacks, and checkpoints (12 bytes per weight while an SAE trains, for a moment "
-        "twice), come on top.",
+        "draws or attacks, and checkpoints (12 bytes per weight while an SAE trains, for a moment",
+        "twice) come on top.",
     ]
 
 
