@@ -1,6 +1,7 @@
 """Stores that are deleted after use: nothing is lost, nothing is made twice, and they come back."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -126,6 +127,18 @@ def test_gc_and_verify_know_of_deleted_stores(temporary: Project):
     assert done.stdout.count("results/dropped/") == len(DROP), done.stdout
     done = clip_sae(temporary, "verify", "results/activations")
     assert done.returncode == 0 and done.stdout.count("deleted after use") == len(DROP), done.stderr
+
+
+def test_a_store_waits_for_all_of_its_readers_that_are_there(built: Project, tmp_path: Path):
+    """Also for those up to date: Snakemake runs one whose process outlived it once more."""
+    path = tmp_path / "project"
+    shutil.copytree(built.path, path, symlinks=True)
+    project = Project(path)
+    project.edit_config("activations.temporary", True)
+    text = project.run("--dry-run")
+    [drop] = re.findall(r"rule drop_general_test_resid_post_L01:\n((?: +.*\n)+)", text)
+    [inputs] = re.findall(r"input: (.*)", drop)
+    assert "results/measurements/reconstruction/topk_resid" in inputs and "firing" in inputs
 
 
 def test_layers_take_turns(built: Project, tmp_path: Path):
