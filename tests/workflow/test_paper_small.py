@@ -18,6 +18,12 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Project:
     path = tmp_path_factory.mktemp("paper") / "project"
+    lay_out(path)
+    return Project(path, timeout=1800)  # minutes where the machine has nothing else to do
+
+
+def lay_out(path: Path) -> None:
+    """The workflow, `tests/paper_small.yaml` and its images in a new folder."""
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("workflow", "src", "profiles", "envs"):
         shutil.copytree(ROOT / name, path / name, ignore=ignore)
@@ -25,7 +31,6 @@ def small(tmp_path_factory) -> Project:
     shutil.copy(ROOT / "tests/paper_small.yaml", path / "config.yaml")
     write_photographs(path / "images")
     write_birds(path / "birds")
-    return Project(path, timeout=1800)  # minutes where the machine has nothing else to do
 
 
 def write_photographs(root: Path) -> None:
