@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/.installed
 
-.PHONY: demo extended test test-slow test-slurm faults check-saelens lint format docs clean
+.PHONY: demo extended test test-slow test-slurm faults check-saelens lint format docs graph clean
 
 demo: $(STAMP)
 	$(BIN)/snakemake --cores $(CORES)
@@ -74,6 +74,10 @@ docs: demo extended
 	mkdir -p docs/demo
 	cp results/fig4.png results/fig8.png results/l0_image.png results/firing.png results/training_curves.png results/sweep.png results/frontier.png results/fig[1235679].png results/fig10.png results/steerability_*.png results/concepts.png results/concept_masks.png results/class_concepts.png results/adaptation.png results/adaptation_changes.png docs/demo/
 	cp results/table3.md results/table4.md results/frontier.md results/steerability_layers.md results/table[125678].md results/suppression_text.md results/suppression_prompts.md results/typographic_two_way.md results/class_concepts.md results/quality.md results/adaptation.md results/adaptation_changes.md docs/demo/
+
+# The rule graph of docs/reruns.md.
+graph: $(STAMP)
+	$(BIN)/python docs/rule_graph.py
 
 clean:
 	rm -rf results .snakemake

@@ -35,8 +35,7 @@ STUB = '''"""Write every output, with its record, and do nothing else."""
 import json
 from pathlib import Path
 
-spec = json.loads(snakemake.params.spec)
-for path, made in spec["makes"].items():
+for made in json.loads(snakemake.params.step)["makes"].values():
     sidecar = Path(made["sidecar"])
     sidecar.parent.mkdir(parents=True, exist_ok=True)
     sidecar.write_text(json.dumps({"spec": made["record"], "fingerprints": {}}))
@@ -47,13 +46,12 @@ for path in map(Path, snakemake.output):
 
 
 def stub_project(folder: Path) -> Path:
-    """A copy of the workflow whose scripts compute nothing."""
+    """A copy of the workflow whose only script computes nothing."""
     for name in ("workflow", "src", "profiles", "envs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, folder)
-    for script in (folder / "workflow/scripts").glob("[!_]*.py"):
-        script.write_text(STUB)
+    (folder / "workflow/scripts/step.py").write_text(STUB)
     return folder
 
 

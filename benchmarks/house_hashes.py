@@ -12,13 +12,14 @@ processors, thread counts or libraries can change the last digits.
 import argparse
 import gzip
 import hashlib
-import json
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
-from house_workflow import linked, python
 from PIL import Image
+
+from clip_sae.commands.workflow import plan_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = (".csv", ".md", ".html", ".svg")
@@ -52,13 +53,11 @@ def files(results: Path) -> list[str]:
     return lines
 
 
-def artefacts(tree: Path, configfile: Path | None) -> list[str]:
-    """Return the paths of all artefacts of a config, which needs neither data nor weights."""
-    named = ["--configfile", str(configfile.resolve())] if configfile else []
-    with linked(tree) as folder:
-        python(tree, folder, "-m", "snakemake", "list_artefacts", "--cores", "1", *named)
-        [listed] = folder.glob("*/artefacts.json")
-        return sorted(json.loads(listed.read_text())["artefacts"])
+def artefacts(tree: Path, config: Path | None = None) -> list[str]:
+    """List the paths of all artefacts of a config, from the plan of a tree."""
+    path = (config or tree / "config.yaml").resolve()
+    with chdir(tree):  # paths of a config are relative to the workflow's folder
+        return sorted(artefact.path for artefact in plan_of(path).artefacts)
 
 
 def paper_small(folder: Path) -> None:

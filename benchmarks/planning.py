@@ -1,6 +1,5 @@
 """Estimates of `python -m clip_sae plan` beside what a finished run took: bytes and seconds.
 
-    python -m clip_sae plan > /dev/null      # writes results/work.json
     python benchmarks/planning.py            # in the folder of the finished run
 
 Bytes: of the stores' shards and of the SAEs' weights. Seconds, of Snakemake's benchmark files: what
@@ -13,16 +12,14 @@ import os
 from pathlib import Path
 from statistics import median
 
-from clip_sae.config import load_config
-from clip_sae.plan import Plan
+from clip_sae.commands.workflow import plan_of
+from clip_sae.planning.jobs import work_listing
+from clip_sae.planning.staleness import Staleness
 from clip_sae.scale.estimate import EXTRACTION, Estimator
 from clip_sae.scale.listing import WorkListing
 from clip_sae.scale.quantities import Estimate, Speeds
 from clip_sae.scale.rates import CPU_CORE_FLOPS, IMAGES_PER_CORE, Rate, measured_rate, read_seconds
 from clip_sae.scale.report import duration, table
-from clip_sae.specs import read_json
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 class FromNothing(Estimator):
@@ -33,12 +30,9 @@ class FromNothing(Estimator):
 
 
 def estimator(config: Path) -> Estimator:
-    """The estimate of a config, whose work was listed, as if nothing were there."""
-    loaded = load_config(config, ROOT / "workflow/schemas/config.schema.yaml")
-    plan = Plan(loaded, workflow=ROOT / "workflow", src=ROOT / "src")
-    listed = read_json(Path(plan.results) / "work.json")
-    if listed is None:
-        raise SystemExit("There is no work.json: run `python -m clip_sae plan` here first.")
+    """The estimate of a config as if nothing were there."""
+    plan = plan_of(config)
+    listed = work_listing(plan, Staleness.of(plan))
     everything = sorted({path for job in listed["jobs"] for path in job["makes"]})
     listing = WorkListing.from_dict(listed | {"missing": everything})
     cores = os.cpu_count() or 1
@@ -79,7 +73,7 @@ def seconds_table(found: Estimator, estimate: Estimate, seconds: dict[str, float
     }
     for job in found.listing.jobs:
         if job["stage"] in formulas and found.needed.intersection(job["makes"]):
-            work.setdefault(job["stage"], {})[job["rule"]] = formulas[job["stage"]][1](job)
+            work.setdefault(job["stage"], {})[job["job"]] = formulas[job["stage"]][1](job)
     rows = []
     for stage in estimate.stages:
         ran = {rule: n for rule, n in work.get(stage.name, {}).items() if seconds.get(rule)}

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clip_sae.adaptation_changes_plan import AdaptationChangesPlan
-from clip_sae.adaptation_plan import AdaptationPlan
+from clip_sae.analyses.planned import planned
 from clip_sae.config import ConfigError, validate_config
-from clip_sae.plan import Plan
+from clip_sae.planning.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -25,10 +24,9 @@ def edited(changes: dict | None = None, **adaptation) -> dict:
     return config
 
 
-def plan_of(changes: dict | None = None, **adaptation) -> AdaptationChangesPlan:
+def plan_of(changes: dict | None = None, **adaptation) -> Plan:
     config = validate_config(edited(changes, **adaptation), SCHEMA)
-    plan = Plan(config, workflow=ROOT / "workflow", src=ROOT / "src")
-    return AdaptationChangesPlan(AdaptationPlan(plan))
+    return planned(config, workflow=ROOT / "workflow", src=ROOT / "src")
 
 
 MISTAKES = {
@@ -52,14 +50,24 @@ def test_mistakes_are_sentences(mistake):
         validate_config(edited(edits), SCHEMA)
 
 
-def digests(planned: AdaptationChangesPlan) -> dict[str, str]:
-    found = {"/".join(pair): planned.measured(*pair) for pair in planned.pairs}
-    found |= planned.tables | {"figure": planned.figure, "rendered": planned.rendered}
-    return {name: artefact.digest for name, artefact in found.items()}
+def digests(plan: Plan) -> dict[str, str]:
+    """{name: digest} of the answers of every method, the tables, the figure and the Markdown."""
+    found = {}
+    for step in plan.steps.values():
+        if step.rule.name == "measure_changes":
+            found["{dataset}/{method}".format(**step.wildcards)] = step.artefacts[0].digest
+    final = [path for path in plan.files_of("adaptation") if "/adaptation_changes" in path]
+    return found | {
+        path: artefact.digest
+        for path in final
+        if path in plan.steps
+        for artefact in plan.steps[path].artefacts
+        if artefact.path == path
+    }
 
 
-def changed(planned: AdaptationChangesPlan) -> set[str]:
-    before, after = digests(plan_of()), digests(planned)
+def changed(plan: Plan) -> set[str]:
+    before, after = digests(plan_of()), digests(plan)
     return {name for name in before if before[name] != after.get(name)}
 
 
@@ -85,8 +93,19 @@ def test_a_shot_more_changes_all():
     assert changed(plan_of(shots=8)) == ALL
 
 
-def test_every_method_is_asked_and_the_frozen_model_is_not_one():
-    planned = plan_of()
+def test_every_method_is_measured_and_the_frozen_model_is_not_one():
+    plan = plan_of()
     [dataset] = DEMO["analyses"]["adaptation"]["datasets"]
-    assert planned.pairs == [(dataset, method) for method in ("coop", "vpt", "maple")]
-    assert planned.frozen(dataset)["kind"] == "none" and planned.layer == 4
+    measured = [step for step in plan.steps.values() if step.rule.name == "measure_changes"]
+    assert [step.wildcards for step in measured] == [
+        {"dataset": dataset, "method": method} for method in ("coop", "vpt", "maple")
+    ]
+    assert {step.arguments["sae"]["layer"] for step in measured} == {4}
+    assert len(ALL) == 3 + 3 + 2  # answers, tables, the figure and the Markdown
+
+
+def test_without_the_question_there_are_no_steps():
+    config = edited()
+    config["analyses"]["adaptation"]["changes"] = None
+    plan = planned(validate_config(config, SCHEMA), workflow=ROOT / "workflow", src=ROOT / "src")
+    assert digests(plan) == {}

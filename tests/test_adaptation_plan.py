@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clip_sae.adaptation_plan import AdaptationPlan
+from clip_sae.analyses.adaptation.plan import Adaptation, extractions
+from clip_sae.analyses.planned import planned
+from clip_sae.artefacts import Artefact
 from clip_sae.config import ConfigError, validate_config
-from clip_sae.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -30,9 +31,20 @@ def edited(edits: dict) -> dict:
     return config
 
 
-def plan_of(edits: dict | None = None) -> AdaptationPlan:
+def plan_of(edits: dict | None = None) -> Adaptation:
     config = validate_config(edited(edits or {}), SCHEMA)
-    return AdaptationPlan(Plan(config, workflow=ROOT / "workflow", src=ROOT / "src"))
+    return planned(config, workflow=ROOT / "workflow", src=ROOT / "src").of("adaptation")
+
+
+def trained(adaptation: Adaptation) -> set[str]:
+    """Paths of all trained prompts."""
+    steps = adaptation.plan.steps.items()
+    return {path for path, step in steps if step.rule.name == "train_adaptation"}
+
+
+def table(adaptation: Adaptation) -> Artefact:
+    path = f"{adaptation.plan.results}/adaptation.csv"
+    return adaptation.plan.steps[path].makes["accuracies"]
 
 
 MISTAKES = {
@@ -81,12 +93,17 @@ def test_a_mistake_gets_its_sentence(mistake):
 
 
 def test_every_method_is_trained_with_every_seed():
-    plan = plan_of({f"{ANALYSIS}.methods.mine": CHECKPOINT})
-    assert plan.evaluated_methods == ["none", "coop", "vpt", "maple", "mine"]
-    expected = {("negative", m, seed) for m in ("coop", "vpt", "maple") for seed in (0, 1, 2)}
-    assert set(plan.trainings) == expected
-    assert plan.adapted("negative", "mine")["source"]["pretrained"] == "tuned.safetensors"
-    assert set(plan.adapted("negative", "vpt")["seeds"]) == {"0", "1", "2"}
+    adaptation = plan_of({f"{ANALYSIS}.methods.mine": CHECKPOINT})
+    assert list(adaptation.kinds) == ["none", "coop", "vpt", "maple", "mine"]
+    steps = (adaptation.plan.steps[path] for path in trained(adaptation))
+    wildcards = {tuple(step.wildcards.values()) for step in steps}
+    assert wildcards == {
+        ("negative", m, seed) for m in ("coop", "vpt", "maple") for seed in ("0", "1", "2")
+    }
+    [mine] = adaptation.models("negative", "mine")["seeds"].values()
+    assert mine.facts["pretrained"] == "tuned.safetensors"
+    assert adaptation.models("negative", "none")["seeds"] == {"0": None}
+    assert set(adaptation.models("negative", "vpt")["seeds"]) == {"0", "1", "2"}
 
 
 def test_a_seed_or_method_that_is_added_trains_itself_alone():
@@ -100,10 +117,9 @@ def test_a_seed_or_method_that_is_added_trains_itself_alone():
             },
         }
     )
-    for training in before.trainings:
-        assert after.trained(*training).path == before.trained(*training).path
-    assert len(after.trainings) == 4 * 4
-    assert after.tables["adaptation"].digest != before.tables["adaptation"].digest
+    assert len(trained(before)) == 3 * 3 and len(trained(after)) == 4 * 4
+    assert trained(before) < trained(after)
+    assert table(after).digest != table(before).digest
 
 
 @pytest.mark.parametrize(
@@ -120,15 +136,45 @@ def test_an_edit_trains_what_depends_on_it(edits, changed):
     for method in ("coop", "vpt", "maple"):
         one, other = (plan.trained("negative", method, 0) for plan in (before, after))
         assert (one.digest != other.digest) == (method in changed)
-    assert before.tables["adaptation"].digest != after.tables["adaptation"].digest
+    assert table(before).digest != table(after).digest
 
 
 def test_a_depth_that_is_left_out_is_that_of_the_tower():
-    plan = plan_of({f"{ANALYSIS}.methods.vpt.depth": None})
-    assert plan.training_spec("negative", "vpt", 0)["method"]["depth"] == 6
+    adaptation = plan_of({f"{ANALYSIS}.methods.vpt.depth": None})
+    assert adaptation.trained("negative", "vpt", 0).spec["method"]["depth"] == 6
 
 
 def test_a_checkpoints_weights_are_a_source_of_their_own():
-    plan = plan_of({f"{ANALYSIS}.methods.mine": CHECKPOINT})
-    sources = {made.source for made in plan.evaluated("negative", "mine").sources()}
+    adaptation = plan_of({f"{ANALYSIS}.methods.mine": CHECKPOINT})
+    sources = {made.source for made in adaptation.answers("negative", "mine").sources()}
     assert sources == {"dataset:negative", "model:demo", "model:adapted-mine"}
+    weights = adaptation.checkpoint("mine").artefact
+    assert "/fingerprints/adapted-mine-" in weights.path
+    assert weights.spec == {
+        "name": "adapted-mine",
+        "model": DEMO["model"]["model"],
+        "pretrained": "tuned.safetensors",
+    }
+
+
+def test_a_job_waits_for_the_pixels_of_a_drawn_set_and_for_every_file_of_prompts():
+    adaptation = plan_of()
+    plan = adaptation.plan
+    own = {plan.model.path, plan.index("negative").path, plan.drawn("negative").path}
+    training = plan.steps[adaptation.trained("negative", "vpt", 0).path]
+    assert {up.path for up in training.upstream} == own
+    answering = plan.steps[adaptation.answers("negative", "vpt").path]
+    prompts = {adaptation.trained("negative", "vpt", seed).path for seed in (0, 1, 2)}
+    assert {up.path for up in answering.upstream} == own | prompts
+
+
+def test_a_pass_fills_a_store_for_each_layer():
+    stores = {"layers": [1, 4], "methods": ["vpt"], "seeds": [2]}
+    adaptation = plan_of({f"{ANALYSIS}.stores": stores})
+    [extraction] = extractions(adaptation.plan)
+    assert [store.spec["layer"] for store in extraction.artefacts] == [1, 4]
+    prompts = adaptation.trained("negative", "vpt", 2)
+    for store in extraction.artefacts:
+        assert store.path in adaptation.plan.files_of("adaptation")
+        assert store.upstream[-1].path == prompts.path
+    assert extractions(plan_of({f"{ANALYSIS}.stores": None}).plan) == []

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clip_sae.class_concepts_plan import ClassConceptsPlan
+from clip_sae.analyses.planned import planned
 from clip_sae.config import ConfigError, validate_config
-from clip_sae.plan import Plan
+from clip_sae.planning.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -22,9 +22,17 @@ def edited(edits: dict) -> dict:
     return config
 
 
-def plan_of(edits: dict) -> ClassConceptsPlan:
+def plan_of(edits: dict) -> Plan:
     config = validate_config(edited(edits), SCHEMA)
-    return ClassConceptsPlan(Plan(config, workflow=ROOT / "workflow", src=ROOT / "src"))
+    return planned(config, workflow=ROOT / "workflow", src=ROOT / "src")
+
+
+def digests(plan: Plan) -> dict[str, str]:
+    """{rule, or name of a final file: digest}."""
+    [counts] = [step for step in plan.steps.values() if step.rule.name == "count_classes"]
+    ends = {name: f"{plan.results}/class_concepts.{name}" for name in ("csv", "png", "md")}
+    found = {name: plan.steps[path].artefacts[0].digest for name, path in ends.items()}
+    return found | {"counts": counts.artefacts[0].digest}
 
 
 MISTAKES = {
@@ -48,7 +56,7 @@ def test_mistakes_are_sentences(mistake):
         validate_config(edited(edits), SCHEMA)
 
 
-EVERY = {"counts", "table", "figure", "rendered"}
+EVERY = {"counts", "csv", "png", "md"}
 EDITS = {
     "threshold": (0.1, EVERY),
     "sizes": ([1, "all"], EVERY - {"counts"}),
@@ -61,11 +69,13 @@ EDITS = {
 @pytest.mark.parametrize("edit", EDITS)
 def test_edits_change_exactly_what_depends_on_them(edit):
     value, expected = EDITS[edit]
-    before, after = (plan_of(edits) for edits in ({}, {edit: value}))
-    changed = {n for n in EVERY if getattr(before, n).digest != getattr(after, n).digest}
-    assert changed == expected
+    before, after = (digests(plan_of(edits)) for edits in ({}, {edit: value}))
+    assert {name for name in EVERY if before[name] != after[name]} == expected
 
 
 def test_the_layer_is_the_last_but_one_unless_named():
-    assert plan_of({}).layer == 4 and plan_of({"layer": 2}).layer == 2
-    assert plan_of({}).sae.label == "vanilla_resid"
+    for edits, layer in (({}, 4), ({"layer": 2}, 2)):
+        step = plan_of(edits).steps["results/class_concepts.csv"]
+        assert step.reads["sae"].layer == layer and step.reads["sae"].label == "vanilla_resid"
+        stores = [step.reads["store"], *step.reads["counts"].upstream]
+        assert [s.spec["split"] for s in stores if s.stage == "extract"] == ["test", "train"]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clip_sae.concepts_plan import ConceptsPlan
+from clip_sae.analyses.planned import planned
+from clip_sae.artefacts import Artefact
 from clip_sae.config import ConfigError, validate_config
-from clip_sae.plan import Plan
-from clip_sae.quality_plan import QualityPlan
+from clip_sae.planning.plan import Plan, Step
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -78,23 +78,35 @@ def test_mistakes_become_sentences(mistake):
         validate_config(edited(edits), SCHEMA)
 
 
-def planned(edits: dict | None = None) -> tuple[ConceptsPlan, QualityPlan]:
+def plan_of(edits: dict | None = None) -> Plan:
     config = validate_config(edited(edits or {}), SCHEMA)
-    plan = Plan(config, workflow=ROOT / "workflow", src=ROOT / "src")
-    return ConceptsPlan(plan), QualityPlan(plan)
+    return planned(config, workflow=ROOT / "workflow", src=ROOT / "src")
 
 
-def digests(concepts: ConceptsPlan, quality: QualityPlan) -> dict[str, str]:
-    found = {"measured": concepts.measured.digest, "masks": concepts.masks.digest}
-    found |= {"scatter": concepts.scatter.digest, "pictures": concepts.pictures.digest}
-    found |= {name: table.digest for name, table in concepts.tables.items()}
-    found |= {name: quality.table(name).digest for name in ("quality", "quality_seeds")}
-    return found | {"embeddings": quality.embeddings.digest}
+def jobs(plan: Plan, rule: str) -> list[Step]:
+    """The steps of one rule, each once."""
+    return list({s.name: s for s in plan.steps.values() if s.rule.name == rule}.values())
 
 
-CONCEPTS = {"measured", "masks", "scatter", "pictures", "concepts", "concept_masks"}
-MASKS = {"masks", "pictures", "concept_masks"}
-QUALITY = {"quality", "quality_seeds"}
+def made(plan: Plan, rule: str) -> Artefact:
+    """What the only job of a rule makes."""
+    [step] = jobs(plan, rule)
+    return step.artefacts[0]
+
+
+CONCEPTS = {"measure_concepts", "measure_masks"}
+CONCEPTS |= {"concepts.png", "concept_masks.png", "concepts.csv", "concept_masks.csv"}
+MASKS = {"measure_masks", "concept_masks.png", "concept_masks.csv"}
+QUALITY = {"quality.csv", "quality_seeds.csv", "quality.md", "quality_seeds.md"}
+SEEDS = {"quality_seeds.csv", "quality_seeds.md"}
+
+
+def digests(plan: Plan) -> dict[str, str]:
+    files = {name: plan.steps[f"{plan.results}/{name}"] for name in (CONCEPTS | QUALITY) - {
+        "measure_concepts", "measure_masks"}}  # fmt: skip
+    found = {name: step.artefacts[0].digest for name, step in files.items()}
+    rules = ("measure_concepts", "measure_masks", "embed_images")
+    return found | {rule: made(plan, rule).digest for rule in rules}
 
 
 @pytest.mark.parametrize(
@@ -104,40 +116,54 @@ QUALITY = {"quality", "quality_seeds"}
         ({f"{C}.recipe": "topk_resid"}, CONCEPTS),
         ({f"{C}.max_share": 0.9}, MASKS),
         ({f"{C}.examples": ["test/cat/cat_00001.png"]}, MASKS),
-        ({f"{Q}.layers": [3]}, {"quality"}),
-        ({f"{Q}.seeds": ["frontier_topk"]}, {"quality_seeds"}),
+        ({f"{Q}.layers": [3]}, QUALITY - SEEDS),
+        ({f"{Q}.seeds": ["frontier_topk"]}, SEEDS),
         ({f"{Q}.factors": None}, QUALITY),
-        ({f"{Q}.encoder": ENCODER}, QUALITY | {"embeddings"}),
+        ({f"{Q}.encoder": ENCODER}, QUALITY | {"embed_images"}),
         ({"analyses.bootstrap_resamples": 100}, MASKS | QUALITY),
-        ({"saes.frontier_topk.lr": 1.0e-3}, {"quality_seeds"}),
+        ({"saes.frontier_topk.lr": 1.0e-3}, SEEDS),
     ],
 )
 def test_an_edit_changes_what_depends_on_it(edits, changed):
-    before, after = digests(*planned()), digests(*planned(edits))
+    before, after = digests(plan_of()), digests(plan_of(edits))
     assert {name for name in before if before[name] != after[name]} == changed
 
 
 def test_without_masks_there_is_no_table_of_them():
-    concepts, _ = planned({f"{C}.masks": None})
-    assert [*concepts.tables] == ["concepts"] and concepts.shown_split == "train"
-    assert planned()[0].layer == 4  # the last but one
-    assert planned()[0].shown_split == "test"
+    plan, usual = plan_of({f"{C}.masks": None}), plan_of()
+    assert "results/concepts.csv" in plan.steps and "results/concept_masks.csv" not in plan.steps
+    assert "results/concept_masks.csv" in usual.targets["all"]
+    for one, split in ((plan, "train"), (usual, "test")):
+        [step] = jobs(one, "measure_masks")
+        assert step.wildcards["layer"] == "04"  # the last but one
+        assert step.reads["store"].spec["split"] == split
 
 
-def test_seeds_are_told_from_other_variants():
-    _, quality = planned()
-    groups = quality.groups("frontier_vanilla", 3)
-    assert [*groups] == [f"l1_coefficient-{value}" for value in ("0.6", "1", "1.6", "2.5", "3.5")]
-    assert groups["l1_coefficient-1.6"] == [f"l1_coefficient-1.6_seed-{seed}" for seed in range(3)]
-    assert quality.groups("topk_resid", 4) == {"base": ["base"]}
-    assert quality.parts("quality") == [("topk_resid", 4), ("vanilla_resid", 4)]
-    assert ("frontier_topk", 3) in quality.parts("quality_seeds")
+def test_masks_wait_for_the_pixels_among_which_they_lie():
+    plan = plan_of()
+    [step] = jobs(plan, "measure_masks")
+    assert plan.drawn("general") in step.upstream
+
+
+def test_quality_is_measured_once_for_each_recipe_and_layer():
+    plan = plan_of({f"{Q}.recipes": ["topk_resid", "frontier_topk"], f"{Q}.layers": [3]})
+    found = [(s.wildcards["recipe"], s.wildcards["layer"]) for s in jobs(plan, "measure_quality")]
+    assert len(found) == len(set(found)) == 1 + len(plan.analysis("quality")["seeds"])
+    assert {("topk_resid", "03"), ("frontier_topk", "03"), ("frontier_vanilla", "03")} <= {*found}
+    rows = plan.steps["results/quality_seeds.csv"].reads["rows"]
+    shared = [row for row in rows if row in plan.steps["results/quality.csv"].reads["rows"]]
+    assert len(shared) == 1
+    assert "results/quality_seeds.csv" in plan.targets["extended"]
+    assert "results/quality.csv" in plan.targets["all"]
 
 
 def test_a_second_encoder_has_a_fingerprint_of_its_own():
-    _, quality = planned({f"{Q}.encoder": ENCODER})
-    assert not quality.circular and planned()[1].circular
-    assert quality.fingerprint.source == "model:other"
-    sources = [artefact.source for artefact in quality.embeddings.sources()]
+    plan = plan_of({f"{Q}.encoder": ENCODER})
+    [step] = jobs(plan, "embed_images")
+    own = step.reads["clip"].artefact
+    assert own.source == "model:other" and own.spec == ENCODER
+    assert own.path == f"results/fingerprints/model-other-{own.digest}/COMPLETE.json"
+    sources = [artefact.source for artefact in step.artefacts[0].sources()]
     assert sources == ["dataset:general", "model:other"]
-    assert planned()[1].fingerprint.source == "model:demo"
+    [usual] = jobs(plan_of(), "embed_images")
+    assert usual.reads["clip"].artefact.source == "model:demo"

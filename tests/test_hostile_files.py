@@ -16,11 +16,11 @@ from tiny_clip import tiny_source, write_config
 from clip_sae import clip_weights
 from clip_sae.adaptation.prompts import load_prompts
 from clip_sae.adaptation.training import _resume
-from clip_sae.analyses.concepts.class_counts import read_class_counts
-from clip_sae.analyses.named_records import read_records
 from clip_sae.analyses.quality.embeddings import read_embeddings
+from clip_sae.analyses.shared.class_counts import read_class_counts
+from clip_sae.analyses.shared.named_records import read_records
+from clip_sae.analyses.shared.top_images import read_top_images
 from clip_sae.analyses.suppression.bits import read_bits
-from clip_sae.analyses.top_images import read_top_images
 from clip_sae.analyses.typographic.responses import Responses
 from clip_sae.architecture import ModelError, ModelSource, architecture
 from clip_sae.clip import load_clip

@@ -1,16 +1,16 @@
 """Pictures and augmented sets in a config: mistakes are sentences, edits change what follows."""
 
 import copy
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
+from clip_sae.analyses.pictures.plan import WORDS
+from clip_sae.analyses.planned import planned
 from clip_sae.config import ConfigError, validate_config
-from clip_sae.pictures_plan import WORDS, PicturesPlan
-from clip_sae.plan import Plan, StoreKey
-from clip_sae.suppression_plan import SuppressionPlan
-from clip_sae.typographic_plan import TypographicPlan
+from clip_sae.planning.plan import Plan, StoreKey
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -90,25 +90,29 @@ def test_pictures_need_something_to_show():
         validate_config(config, SCHEMA)
 
 
-def planned(edits: dict | None = None, without: str = "") -> tuple[Plan, PicturesPlan]:
+def plan_of(edits: dict | None = None, without: str = "") -> Plan:
+    """The plan of the edited config, without one of its analyses."""
     config = edited(edits or {})
     config["analyses"].pop(without, None)
     config = validate_config(config, SCHEMA)
-    plan = Plan(config, workflow=ROOT / "workflow", src=ROOT / "src")
-    analyses = config["analyses"]
-    return plan, PicturesPlan(
-        plan,
-        SuppressionPlan(plan) if "suppression" in analyses else None,
-        TypographicPlan(plan) if "typographic" in analyses else None,
-    )
+    return planned(config, workflow=ROOT / "workflow", src=ROOT / "src")
 
 
-def digests(plan: Plan, pictures: PicturesPlan) -> dict[str, str]:
-    found = {name: pictures.figure(name).digest for name in pictures.figures}
+def digests(edits: dict | None = None) -> dict[str, str]:
+    """{what: digest} of everything that the analysis makes, and of the augmented set."""
+    plan = plan_of(edits)
+    pictures = plan.of("pictures")
+    drawn = {name: plan.steps[f"results/{name}.png"].makes[""] for name in pictures.figures}
+    found = {name: figure.digest for name, figure in drawn.items()}
     found |= {f"top {name}": pictures.top_images(name).digest for name in pictures.sets}
     found |= {f"example {name}": pictures.example(name).digest for name in pictures.sets}
     turned = plan.store(StoreKey("turned", "train", "resid_post", 3))
     return found | {"turned": plan.index("turned").digest, "turned store": turned.digest}
+
+
+@cache
+def unedited() -> dict[str, str]:
+    return digests()
 
 
 OF_WATERBIRDS = {"top waterbirds", "example waterbirds", "fig1", "fig2", "fig10"}
@@ -132,13 +136,13 @@ OF_WATERBIRDS = {"top waterbirds", "example waterbirds", "fig1", "fig2", "fig10"
     ],
 )  # fmt: skip
 def test_an_edit_changes_what_depends_on_it(edits, changed):
-    before, after = digests(*planned()), digests(*planned(edits))
+    before, after = unedited(), digests(edits)
     assert {name for name in before if before[name] != after[name]} == changed
 
 
 def test_an_augmented_set_reads_the_files_and_follows_the_content_of_its_source():
-    plan, _ = planned()
-    assert plan.data_root("turned") == plan.data_root("waterbirds")
+    plan = plan_of()
+    assert plan.images("turned").root == plan.images("waterbirds").root
     store = plan.store(StoreKey("turned", "train", "resid_post", 3))
     sources = [artefact.source for artefact in store.sources()]
     assert sources == ["dataset:turned", "dataset:waterbirds", "model:demo"]
@@ -147,13 +151,38 @@ def test_an_augmented_set_reads_the_files_and_follows_the_content_of_its_source(
 
 
 def test_figures_are_those_that_the_config_has():
-    both = planned()[1]
+    plan = plan_of()
+    both = plan.of("pictures")
     assert both.figures == ["fig1", "fig2", "fig3", "fig10"]
     assert both.sets == ["celeba", "waterbirds", "attacked"]
     assert both.concepts("waterbirds") == {"a": "water", "not_a": "land"}
     assert both.concepts("celeba") == {"a": "blond hair", "not_a": "no blond hair"}
     assert both.concepts("attacked") == {"a": WORDS}
-    assert both.cls_only("attacked") == ["topk_text"] and both.cls_only("celeba") == []
-    assert planned(without="typographic")[1].figures == ["fig1", "fig2", "fig10"]
+    files = [f"results/{name}.png" for name in both.figures]
+    assert {*files, "results/top_images.csv"} <= set(plan.files_of("all"))
+    assert plan_of(without="typographic").of("pictures").figures == ["fig1", "fig2", "fig10"]
     edits = {f"{PICTURES}.names": {}}
-    assert planned(edits, without="suppression")[1].figures == ["fig2", "fig3", "fig10"]
+    only_words = plan_of(edits, without="suppression")
+    assert only_words.of("pictures").figures == ["fig2", "fig3", "fig10"]
+    assert plan_of(without="pictures").of("pictures") is None
+
+
+def test_figures_read_the_images_that_they_show():
+    """A made set's pixels as well, so that a deleted folder comes back before it is drawn."""
+    plan = plan_of()
+    for figure in plan.of("pictures").figures:
+        step = plan.steps[f"results/{figure}.png"]
+        read = {artefact.path for artefact in step.upstream}
+        for name in plan.of("pictures").sets_of(figure):
+            made = plan.attacked(name) or plan.drawn(name)
+            assert {plan.index(name).path, made.path} <= read
+
+
+def test_the_pictures_of_a_set_read_what_was_chosen_on_it():
+    plan = plan_of()
+    pictures, typographic = plan.of("pictures"), plan.of("typographic")
+    read = {a.path for a in plan.steps[pictures.top_images("attacked").path].upstream}
+    assert {a.path for a in typographic.chosen.values()} <= read
+    assert {a.path for a in typographic.sweeps.values()} <= read
+    read = {a.path for a in plan.steps[pictures.example("celeba").path].upstream}
+    assert plan.of("suppression").summary("celeba").path in read

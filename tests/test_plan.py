@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from clip_sae.analyses.planned import planned
 from clip_sae.config import ConfigError, validate_config
-from clip_sae.plan import Plan, StoreKey
+from clip_sae.planning.plan import Plan, StoreKey
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -56,9 +57,10 @@ def own_sae(edits=None, **recipe):
 def test_a_streamed_recipe_wants_no_store_and_says_what_its_tokens_are():
     plan = plan_with(stream=True)
     [sae] = plan.saes("own", 3)
-    assert not plan.extraction_jobs()
+    reads = plan.training_step("own", 3).reads
+    assert set(reads) == {"clip", "images"} and not plan.extraction_jobs()
     assert sae.artefact.upstream == (plan.model, plan.index("general"))
-    store = plan.training_store("own", 3)  # which the tokens would otherwise come from
+    store = plan.store(plan.training_key("own", 3))  # which the tokens would otherwise come from
     assert sae.artefact.spec["stream"] == store.spec
     assert {a.source for a in sae.artefact.sources()} == {"model:demo", "dataset:general"}
     assert sae.recipe == plan_with().saes("own", 3)[0].recipe
@@ -69,8 +71,9 @@ def test_without_streaming_nothing_changes():
     assert plain.path == own_sae(stream=False).path != own_sae(stream=True).path
     assert set(plain.spec) == {"version", "recipe"} and "stream" not in plain.spec["recipe"]
     plan = plan_with()
-    assert plan.extraction_jobs() == []
-    assert plan.training_tokens("own", 3) == {"store": str(plan.training_store("own", 3).folder)}
+    store = plan.store(plan.training_key("own", 3))
+    assert plan.extraction_jobs() == []  # asking for a store does not make it wanted
+    assert plan.training_step("own", 3).reads == {"store": store}
     assert [job.name for job in plan.extraction_jobs()] == ["general_val_block0"]
 
 
@@ -104,11 +107,13 @@ def test_a_streamed_sae_depends_on_all_that_decides_its_tokens(key, value, chang
 
 def test_arguments_of_a_streamed_training_are_those_of_an_extraction():
     plan = plan_with(stream=True, dataset="waterbirds_augmented", split="train")
-    [images] = plan.training_tokens("own", 3).values()
-    assert images["root"] == plan.data_root("waterbirds")
-    assert images["index"] == str(plan.index("waterbirds_augmented").folder)
-    assert images["tokens"]["split"] == "train" and images["tokens"]["layer"] == 3
-    assert images["model"] == plan.config["model"]
+    step = plan.training_step("own", 3)
+    [stream] = {str(made.spec["stream"]) for made in step.artefacts}
+    assert "'split': 'train'" in stream and "'layer': 3" in stream
+    [images] = [step.reads["images"]]
+    assert images.root == plan.root("waterbirds")
+    assert images.index == plan.index("waterbirds_augmented")
+    assert step.arguments["clip"]["model"] == plan.config["model"]["model"]
 
 
 def test_streaming_is_yes_or_no():
@@ -116,3 +121,41 @@ def test_streaming_is_yes_or_no():
         ConfigError, match=r"saes.own.stream: 'yes please' is not of type 'boolean'"
     ):
         own_sae(stream="yes please")
+
+
+def test_the_order_of_analyses_has_no_meaning():
+    """The whole plan is the same whichever analysis is declared first."""
+    config = validate_config(yaml.safe_load((ROOT / "config.yaml").read_text()), SCHEMA)
+    whole = planned(config, workflow=ROOT / "workflow", src=ROOT / "src")
+    other = Plan(config, workflow=ROOT / "workflow", src=ROOT / "src")
+    other.planners = whole.planners
+    for name in reversed([*whole.planners]):
+        other.of(name)
+    other.declare_saes()
+    other.declare_sources()
+    assert whole.steps.keys() == other.steps.keys()
+    jobs = [{job.name: job.stores for job in plan.extraction_jobs()} for plan in (whole, other)]
+    assert jobs[0] == jobs[1] and len(jobs[0]) > 10
+
+
+def test_a_step_depends_on_its_function_and_not_only_on_the_function_s_module():
+    """Two figures of one module from the same table are not the same figure."""
+    plan = plan_with()
+    reads = {"tokens": plan.index("general")}
+    draws = [
+        plan.draw(name, f"clip_sae.analyses.l0.draw:{name}", reads=reads)
+        for name in ("fig8", "token_norms")
+    ]
+    assert draws[0].digest != draws[1].digest
+
+
+def test_a_value_may_not_take_the_name_of_a_part_of_the_spec():
+    plan = plan_with()
+    for name in ("code", "run", "reads"):
+        with pytest.raises(ValueError, match="a value may not be called"):
+            plan.draw("x", "clip_sae.analyses.l0.draw:fig8", reads={}, values={name: 1})
+
+
+@pytest.mark.parametrize("written", ["out", "out/", "./out", "out//"])
+def test_results_are_one_path_however_they_are_written(written):
+    assert plan_with({"results": written}).index("general").path.startswith("out/datasets/")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from clip_sae.analyses.planned import planned
+from clip_sae.analyses.suppression.plan import HEADLINE, SuppressionPlan
 from clip_sae.config import ConfigError, validate_config
-from clip_sae.plan import Plan
-from clip_sae.suppression_plan import HEADLINE, SuppressionPlan
-from clip_sae.suppression_tables_plan import SuppressionTables
+from clip_sae.planning.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -64,40 +64,54 @@ def test_mistakes_are_sentences(mistake):
         validate_config(edited(edits), SCHEMA)
 
 
-def planned(edits: dict | None = None, config: dict | None = None):
-    config = validate_config(copy.deepcopy(config) if config else edited(edits or {}), SCHEMA)
-    plan = Plan(config, workflow=ROOT / "workflow", src=ROOT / "src")
-    suppression = SuppressionPlan(plan)
-    beyond = SuppressionTables(suppression)
-    found = {"table1": suppression.table1, "rows": suppression.rows}
-    found |= beyond.all_tables | {"variants": beyond.variant_table}
+def plan_of(config: dict) -> Plan:
+    config = validate_config(copy.deepcopy(config), SCHEMA)
+    return planned(config, workflow=ROOT / "workflow", src=ROOT / "src")
+
+
+FINAL = {name: f"{name}.csv" for name in (
+    *("table1", "table5", "table6", "table7", "table8"),
+    *("suppression_text", "suppression_prompts", "suppression_cases"),
+)} | {"rows": "suppression.csv", "variants": "suppression_variants.csv"}  # fmt: skip
+RENDERED = {f"{name} rendered": f"{file}.md" for name, file in {
+    "text": "suppression_text", "table1": "table1", "table5": "table5",
+}.items()}  # fmt: skip
+
+
+def digests(config: dict) -> dict[str, str]:
+    """Digests of the final files and, of every set, of its last layer's measurements."""
+    plan = plan_of(config)
+    files = {Path(path).name: a for path, step in plan.steps.items() for a in step.artefacts
+             if a.path == path}  # fmt: skip
+    found = {name: files[file].digest for name, file in (FINAL | RENDERED).items()}
+    suppression = plan.of("suppression")
     for name in suppression.sets:
-        for layer in suppression.layers(name):
-            found[f"contrast {name}"] = suppression.contrast(name, layer)
-            found[f"evaluated {name}"] = suppression.evaluated(name, layer)
-    found["text rendered"] = beyond.rendered({"suppression_text": beyond.text_side})[0]
-    return {name: artefact.digest for name, artefact in found.items()}
+        layer = suppression.layers(name)[-1]
+        found[f"contrast {name}"] = suppression.contrast(name, layer).digest
+        found[f"evaluated {name}"] = suppression.evaluated(name, layer).digest
+        found[f"summary {name}"] = suppression.summary(name).digest
+    return found
 
 
-CELEBA = {"evaluated celeba", "table5", "table6", "table1", "rows", "suppression_prompts",
-          "variants"}  # fmt: skip
-BIRDS = {"evaluated waterbirds", "table7", "table8", "table1", "rows", "suppression_prompts",
-         "variants"}  # fmt: skip
+BOTH = {"table1", "table1 rendered", "rows", "suppression_prompts", "suppression_cases", "variants"}
+CELEBA = BOTH | {"evaluated celeba", "summary celeba", "table5", "table6", "table5 rendered"}
+BIRDS = BOTH | {"evaluated waterbirds", "summary waterbirds", "table7", "table8"}
 EVERY = CELEBA | BIRDS
 TEXT = {"suppression_text", "text rendered"}
 EDITS = {
     "thresholds.n": (12, EVERY),
-    "max_drop": (0.02, EVERY | {"text rendered"}),  # a caption says it
+    "max_drop": (0.02, EVERY),
     "sets.celeba.directions": (["a", "both"], CELEBA),
     "sets.celeba.images": ("full", CELEBA | TEXT),
     "sets.waterbirds.template": ("none", BIRDS | TEXT),
     "sets.waterbirds.attribute": ("land", BIRDS | TEXT | {"contrast waterbirds"}),
     "sets.waterbirds.background.helpful": ([], TEXT),
-    "sets.waterbirds.background.a": (["water"], TEXT | {"variants"}),  # it is guessed from, too
+    # the attribute is guessed from them, too
+    "sets.waterbirds.background.a": (["water"], TEXT | {"variants", "suppression_cases"}),
     "sets.celeba.sweep.names": ([["woman", "man"]], {"suppression_prompts"}),
-    "variants.cases.mean": (None, {"variants"}),
+    "variants.cases.mean": (None, {"variants", "suppression_cases"}),
     "controls.seeds": (7, EVERY),
-    "last_layer_tokens": ("all", EVERY | {"contrast celeba", "contrast waterbirds"}),
+    "last_layer_tokens": ("all", EVERY | TEXT | {"contrast celeba", "contrast waterbirds"}),
 }  # fmt: skip
 
 
@@ -108,7 +122,7 @@ def test_edits_change_exactly_what_depends_on_them(edit):
         cases = dict(DEMO["analyses"]["suppression"]["variants"]["cases"])
         del cases["mean"]
         edit, value = "variants.cases", cases
-    before, after = planned(), planned({edit: value})
+    before, after = digests(edited({})), digests(edited({edit: value}))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == expected
 
@@ -119,18 +133,50 @@ def test_files_that_hold_the_name_of_a_recipe_follow_it():
     block = renamed["analyses"]["suppression"]
     for place in block["sets"].values():
         place["recipes"]["vanilla"] = "other"
-    before, after = (planned(config=config) for config in (DEMO, renamed))
-    unchanged = {name for name in before if before[name] == after[name]}
-    assert unchanged == TEXT | {name for name in before if name.startswith("text")}
+    before, after = (digests(config) for config in (DEMO, renamed))
+    assert {name for name in before if before[name] == after[name]} == TEXT
+
+
+def test_renaming_a_column_of_a_table_repeats_no_measurement():
+    columns = {"paper": "vanilla_resid", "topk_64": "topk_resid"}
+    edits = {"sets.celeba.recipes": columns, "variants": None}
+    before, after = (plan_of(edited(e)) for e in ({"variants": None}, edits))
+    changed = {Path(path).name for path in after.steps if path not in before.steps}
+    assert not changed  # their digests stand in the names of all files that are no final ones
+    assert after.steps["results/table5.csv"].values != before.steps["results/table5.csv"].values
+
+
+def test_every_job_declares_what_it_reads():
+    plan = plan_of(DEMO)
+    suppression = plan.of("suppression")
+    labels, guessed = (
+        {Path(up.path).parts[1] for up in plan.steps[contrast.path].upstream}
+        for contrast in (
+            suppression.contrast("celeba", 3), suppression.contrast("celeba", 3, "guessed"),
+        )
+    )  # fmt: skip
+    assert labels == {"datasets", "activations", "saes"}
+    assert guessed == labels | {"fingerprints"}
+    prompts = plan.steps["results/suppression_prompts.csv"]
+    splits = {Path(up.path).parts[3] for up in prompts.upstream if "activations" in up.path}
+    assert splits == {"celeba-test", "waterbirds-test"}
+
+
+def test_configs_without_suppression_have_no_steps_of_it():
+    config = copy.deepcopy(DEMO)
+    for name in ("suppression", "pictures"):
+        config["analyses"].pop(name)
+    plan = plan_of(config)
+    assert plan.of("suppression") is None
+    assert not [path for path in plan.steps if "suppression" in path]
 
 
 def test_layers_are_those_of_the_recipes_and_variants_keep_to_theirs():
-    config = validate_config(copy.deepcopy(DEMO), SCHEMA)
-    plan = Plan(config, workflow=ROOT / "workflow", src=ROOT / "src")
-    suppression = SuppressionPlan(plan)
+    suppression = plan_of(DEMO).of("suppression")
+    assert isinstance(suppression, SuppressionPlan)
     assert suppression.layers("celeba") == [0, 1, 2, 3, 4, 5]
     assert set(suppression.saes("celeba", 0)) == {"vanilla_resid"}  # TopK has no layer 0
-    assert set(suppression.saes("celeba", 3)) == {"vanilla_resid", "topk_resid"}
+    assert list(suppression.saes("celeba", 3)) == ["topk_resid", "vanilla_resid"]  # as the rows
     assert suppression.layers("celeba", "mean") == [3, 4, 5]
     assert set(suppression.saes("celeba", 3, "mean")) == {"vanilla_resid"}
     assert suppression.values("celeba", 5)["tokens"] == "cls"

@@ -1,14 +1,15 @@
 """Typographic defences in a config: mistakes are sentences, edits change what depends on them."""
 
 import copy
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
+from clip_sae.analyses.planned import planned
+from clip_sae.analyses.typographic.plan import PREFIXES
 from clip_sae.config import ConfigError, validate_config
-from clip_sae.plan import Plan
-from clip_sae.typographic_plan import PREFIXES, TypographicPlan
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -45,6 +46,10 @@ MISTAKES = {
     "a copy of a copy": (
         {"datasets.attacked.attack.dataset": "attacked"},
         r"attack\.dataset: 'attacked' is itself an attacked copy",
+    ),
+    "a copy of images without files": (
+        {"datasets.attacked.attack.dataset": "waterbirds_augmented"},
+        r"'waterbirds_augmented' is an augmented set, whose images have no files",
     ),
     "sizes upside down": (
         {"datasets.attacked.attack.font_size": [0.4, 0.2]},
@@ -93,19 +98,31 @@ def test_mistakes_are_sentences(mistake):
         validate_config(edited(edits), SCHEMA)
 
 
-def planned(edits: dict | None = None) -> dict[str, str]:
-    """{what: digest} of everything that the analysis makes."""
+def plan_of(edits: dict | None = None):
+    """The plan of the demo's config with these edits."""
     config = validate_config(edited(edits or {}), SCHEMA)
-    plan = Plan(config, workflow=ROOT / "workflow", src=ROOT / "src")
-    typographic = TypographicPlan(plan)
+    return planned(config, workflow=ROOT / "workflow", src=ROOT / "src")
+
+
+def digests(edits: dict | None = None) -> dict[str, str]:
+    """{what: digest} of everything that the analysis makes."""
+    plan = plan_of(edits)
+    typographic = plan.of("typographic")
     found = {"copy": plan.attacked("attacked"), "choice": typographic.choice["units"]}
     found |= {f"sweep {kind}": typographic.swept(kind) for kind in typographic.kinds}
     found |= {name: typographic.prefix(name) for name in PREFIXES}
     found |= {f"rows {name}": typographic.evaluated(name) for name in typographic.sets}
-    found |= {table: artefact for table, artefact in typographic.tables.items()}
+    made = {artefact.path: artefact for artefact in plan.artefacts}
+    tables = typographic.tables.items()
+    found |= {protocol: made[f"results/{table}.csv"] for protocol, table in tables}
     if typographic.heads:
         found["heads"] = typographic.heads
     return {name: artefact.digest for name, artefact in found.items()}
+
+
+@cache
+def unedited() -> dict[str, str]:
+    return digests()
 
 
 ROWS = {"rows typographic", "rows general", "all_classes", "two_way"}
@@ -137,30 +154,57 @@ EDITS = {
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edit_changes_exactly_what_depends_on_it(edit):
     value, expected = EDITS[edit]
-    before, after = planned(), planned({edit: value})
+    before, after = unedited(), digests({edit: value})
     assert {name for name in before if before[name] != after[name]} == expected
 
 
 def test_files_that_hold_the_name_of_a_recipe_follow_it():
     other = {"saes.other": edited({})["saes"]["topk_text"]}
     renamed = other | {f"{ANALYSIS}.recipes": ["other", "topk_resid"]}
-    before, after = planned(other), planned(renamed)
+    before, after = digests(other), digests(renamed)
     shared = {name for name in before if name in after and before[name] == after[name]}
     assert shared == {"copy", "heads", "prefix", "sweep topk_resid", "sweep neurons"}
 
 
 def test_what_is_left_out_is_not_planned():
-    assert "heads" not in planned({f"{ANALYSIS}.heads": None})
+    assert "heads" not in digests({f"{ANALYSIS}.heads": None})
     one = {"split": "test", "protocols": ["all_classes"]}
-    assert "two_way" not in planned({f"{ANALYSIS}.sets": {"typographic": one}})
+    assert "two_way" not in digests({f"{ANALYSIS}.sets": {"typographic": one}})
 
 
 def test_no_choice_sees_a_benchmark():
     """Nothing of the sets of Table 2, whatever they hold, can reach what is chosen or trained."""
-    plan = Plan(validate_config(edited({}), SCHEMA), workflow=ROOT / "workflow", src=ROOT / "src")
-    typographic = TypographicPlan(plan)
+    typographic = plan_of().of("typographic")
     made = [*typographic.choice.values(), typographic.heads, *map(typographic.prefix, PREFIXES)]
     for name, place in typographic.sets.items():
         store = typographic.store(name, place["split"])
         assert all(store.path not in {a.path for a in one.closure()} for one in made)
         assert store.path in {a.path for a in typographic.evaluated(name).closure()}
+
+
+def test_jobs_read_every_file_that_they_open():
+    plan = plan_of()
+    typographic = plan.of("typographic")
+    heads = plan.steps[typographic.heads.path]
+    read = {artefact.path for artefact in heads.upstream}
+    # the boxes of the words lie next to the images
+    assert {plan.index("attacked").path, plan.attacked("attacked").path} <= read
+    rows = plan.steps[typographic.evaluated("general").path]
+    read = {artefact.path for artefact in rows.upstream}
+    assert {plan.index("general").path, plan.drawn("general").path} <= read
+    assert {typographic.swept(kind).path for kind in typographic.kinds} <= read
+
+
+def test_sweeps_are_named_by_label_and_labels_of_a_recipe_share_one():
+    typographic = plan_of({"saes.topk_text.k": [8, 16]}).of("typographic")
+    sweeps = typographic.sweeps
+    assert [*sweeps] == ["neurons", "topk_resid", "topk_text/k-16", "topk_text/k-8"]
+    assert sweeps["topk_text/k-8"] is sweeps["topk_text/k-16"]
+
+
+def test_a_config_without_the_analysis_has_none_of_its_steps():
+    config = edited({})
+    del config["analyses"]["typographic"]
+    plan = planned(validate_config(config, SCHEMA), workflow=ROOT / "workflow", src=ROOT / "src")
+    assert plan.of("typographic") is None
+    assert not [step for step in plan.steps.values() if "typographic:" in step.run]

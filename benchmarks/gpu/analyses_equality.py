@@ -14,7 +14,8 @@ from tower_subjects import (
     unit_texts,
 )
 
-from clip_sae.analyses.activity import measure_activity
+from clip_sae.analyses.shared.activity import measure_activity
+from clip_sae.analyses.shared.top_images import measure_top_images
 from clip_sae.analyses.steering.layer import Settings, measure_layer
 from clip_sae.analyses.steering.routes import Routes
 from clip_sae.analyses.steering.summary import Thresholds
@@ -25,7 +26,6 @@ from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
 from clip_sae.analyses.suppression.groups import Groups
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.analyses.suppression.sets import threshold_family, threshold_grid
-from clip_sae.analyses.top_images import measure_top_images
 from clip_sae.clip import ClipModel
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore

@@ -64,7 +64,7 @@ def write_pairs(
     Raises ValueError for a split without images.
     """
     labels, names = tuple(classes["label"]), tuple(classes["name"])
-    rows = pd.concat([_sample(manifest, split, n, seed) for split, n in splits.items()])
+    rows = pd.concat([_sample(manifest, split, n, seed) for split, n in sorted(splits.items())])
     with staged_folder(Path(root)) as folder:
         jobs = [
             _Job(

@@ -15,11 +15,10 @@ from pathlib import Path
 import yaml
 
 from clip_sae.commands.plan_command import add_plan
-from clip_sae.commands.workflow import run_snakemake
-from clip_sae.dropping import dropped_below, store_of
+from clip_sae.commands.workflow import plan_of, run_snakemake
+from clip_sae.dropping import dropped_below, marker_of, store_of
 from clip_sae.garbage import find_orphans
 from clip_sae.run_lock import LOCK, begin_run
-from clip_sae.specs import read_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,12 +110,11 @@ def _gc(options: argparse.Namespace) -> int:
     configs = options.config or [Path("config.yaml")]
     needed: dict[Path, set[str]] = {}
     for config in configs:
-        results = Path(yaml.safe_load(config.read_text()).get("results", "results"))
-        run_snakemake(config, "list_artefacts", "--forcerun", "list_artefacts", "--quiet", "all")
-        listed = read_json(results / "artefacts.json")
-        if listed is None:
-            raise RuntimeError(f"snakemake wrote no list of artefacts for {config}")
-        needed.setdefault(results, set()).update(listed["artefacts"])
+        plan = plan_of(config)
+        paths = {artefact.path for artefact in plan.artefacts}
+        if plan.temporary:
+            paths |= {marker_of(store.path, plan.results) for store in plan.stores.values()}
+        needed.setdefault(Path(plan.results), set()).update(paths)
     total = 0
     for results, paths in needed.items():
         if options.delete:
@@ -150,8 +148,7 @@ def _reindex(options: argparse.Namespace) -> int:
             f"{options.dataset!r} is not a data set of {options.config}; there are: "
             f"{', '.join(names)}"
         )
-    rule = f"index_{options.dataset}"
-    run_snakemake(options.config, rule, "--forcerun", rule)
+    run_snakemake(options.config, plan_of(options.config).index(options.dataset).path, "--force")
     print("Run snakemake again: what was made from other content is rebuilt.")
     return 0
 

@@ -1,18 +1,29 @@
-"""Read .npz files of plain arrays: how measurements pass from one job to the next.
+"""Read and write .npz files of plain arrays: how measurements pass from one job to the next.
 
 No equation. An array of objects is a pickle, which can run code when it is read, and a results
 folder may come from elsewhere: such a file is refused with a sentence that names it.
 """
 
+import io
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from clip_sae.specs import write_bytes
+
 
 class ArrayFileError(ValueError):
     """A file that holds no plain arrays; the text says which."""
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as a compressed .npz file, whole or not at all; equal arrays, equal bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_bytes(Path(path), buffer.getvalue())
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from clip_sae.artefacts import COMPLETE, Artefact
 
+PARTS = "scatter"  # folder of the marks of parts, in that of the whole
 BEGIN = "begin"  # the part before all others: it makes what they write into
 
 
@@ -37,7 +38,7 @@ def parts_of(whole: Sequence[Artefact], names: Sequence[str]) -> list[Artefact]:
     upstream = tuple({up.path: up for made in whole for up in made.upstream}.values())
     return [
         Artefact(
-            path=f"{whole[0].folder}/scatter/{name}/{COMPLETE}",
+            path=f"{whole[0].folder}/{PARTS}/{name}/{COMPLETE}",
             stage="part",
             spec={"of": [made.digest for made in whole], "part": name},
             upstream=upstream,

@@ -49,7 +49,7 @@ def code_digest(modules: Iterable[str], src: Path, files: Iterable[Path] = ()) -
     of libraries are recorded, not hashed.
 
     Args:
-        modules: dotted names below `src`, e.g. `clip_sae.analyses.l0`.
+        modules: dotted names below `src`, e.g. `clip_sae.analyses.l0.positions`.
         src: the folder that holds the top-level packages.
         files: further files of the stage. Python files (the workflow's scripts) count by their
             syntax tree and their local imports; others, such as a style sheet, by their bytes.
@@ -166,9 +166,14 @@ def _module_path(module: str, src: Path) -> Path | None:
     return None
 
 
+def json_text(value: Mapping) -> str:
+    """Return `value` as JSON for readers: indented, keys sorted."""
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, value: Mapping) -> None:
     """Write `value` to `path` whole or not at all (temporary file, fsync, rename)."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -28,6 +28,11 @@ def attack_mistakes(config: dict) -> Iterator[str]:
             )
         elif source["attack"] is not None:
             yield f"{where}.attack.dataset: {attack['dataset']!r} is itself an attacked copy."
+        elif source["augment"] is not None:
+            yield (
+                f"{where}.attack.dataset: {attack['dataset']!r} is an augmented set, whose images "
+                "have no files of their own. Name the set that it is made from."
+            )
         low, high = attack["font_size"]
         if low > high:
             yield f"{where}.attack.font_size: write the smaller share first; found {low}, {high}."

@@ -5,7 +5,6 @@ the first lines of `20k.txt` of google-10000-english, whose terms forbid passing
 """
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from clip_sae.demo.words import VOCABULARY
-from clip_sae.npz import read_arrays
-from clip_sae.specs import write_bytes
+from clip_sae.npz import read_arrays, write_arrays
 
 DEMO = "demo"
 SEPARATOR = "|"  # between words in a cell of a table
@@ -42,15 +40,13 @@ class EmbeddedVocabulary:
 
     def save(self, path: Path) -> None:
         """Write an .npz file; the same vocabulary gives the same bytes."""
-        content = io.BytesIO()
-        np.savez(
-            content,
-            words=np.array(self.words),
-            text=self.text,
-            logit_scale=np.float64(self.logit_scale),
-            word_list_sha256=np.array(word_list_sha256(self.words)),
-        )
-        write_bytes(Path(path), content.getvalue())
+        arrays = {
+            "words": np.array(self.words),
+            "text": self.text,
+            "logit_scale": np.float64(self.logit_scale),
+            "word_list_sha256": np.array(word_list_sha256(self.words)),
+        }
+        write_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: Path) -> "EmbeddedVocabulary":

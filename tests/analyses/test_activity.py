@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from clip_sae.analyses.activity import measure_activity
+from clip_sae.analyses.shared.activity import measure_activity
 
 
 def measure(store, sae, **options):

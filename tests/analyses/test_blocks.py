@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clip_sae.analyses.blocks import Blocks
+from clip_sae.analyses.shared.blocks import Blocks
 
 VALUES = {"x": np.array([0.1, np.nan, np.inf]), "words": np.array(["a|b", "ö"]), "n": np.array(3)}
 

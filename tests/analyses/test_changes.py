@@ -23,7 +23,7 @@ from clip_sae.analyses.changes.exchange import (
 from clip_sae.analyses.changes.latents import ClassLatents, margin_gradient, read_classes_of
 from clip_sae.analyses.changes.shares import resampled_means, share_table
 from clip_sae.analyses.changes.strongest import class_change_table, latent_table
-from clip_sae.analyses.concepts.class_counts import ClassCounts
+from clip_sae.analyses.shared.class_counts import ClassCounts
 
 NAMES = ["sun", "key", "boat"]
 N_IMAGES, LAYER = 30, 1

@@ -6,16 +6,16 @@ import torch
 from clip_towers import images_of, sae_for
 from torch.nn import functional as F
 
-from clip_sae.analyses.concepts.class_answers import answer_with_classes, size_grid
-from clip_sae.analyses.concepts.class_counts import (
+from clip_sae.analyses.class_concepts.class_answers import answer_with_classes, size_grid
+from clip_sae.analyses.class_concepts.class_sets import ClassBatch, class_orders
+from clip_sae.analyses.class_concepts.class_table import MEAN, class_table
+from clip_sae.analyses.shared.class_counts import (
     ClassCounter,
     ClassCounts,
-    count_classes,
+    class_activation,
     read_class_counts,
     write_class_counts,
 )
-from clip_sae.analyses.concepts.class_sets import ClassBatch, class_orders
-from clip_sae.analyses.concepts.class_table import MEAN, class_table
 from clip_sae.analyses.suppression.images import StoreImages
 
 N_CLASSES, N_IMAGES, N_LATENTS = 3, 30, 48
@@ -43,7 +43,7 @@ def label():
 
 def counts_of(x, sae, label, make_store, **options):
     images = StoreImages(make_store(x), batch_images=7)
-    return count_classes(images, label, sae, N_CLASSES, progress=False, **options)
+    return class_activation(images, label, sae, N_CLASSES, progress=False, **options)
 
 
 # --- counts ---------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_counts_depend_neither_on_order_nor_on_batches(residuals, label, make_st
     sae = sae_for(x)
     one = counts_of(x, sae, label, make_store)
     images = StoreImages(make_store(x[order], source_index=order), batch_images=4)
-    two = count_classes(images, label, sae, N_CLASSES, progress=False)
+    two = class_activation(images, label, sae, N_CLASSES, progress=False)
     for name in ("counts", "n_images", "active"):
         assert np.array_equal(getattr(one, name), getattr(two, name)), name
 

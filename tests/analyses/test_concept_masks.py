@@ -35,9 +35,10 @@ from clip_sae.analyses.concepts.masks import (
     ranks_above,
     read_masks,
 )
-from clip_sae.analyses.concepts.sums import measure_concepts
+from clip_sae.analyses.concepts.sums import measure_units
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.inputs import ImageFiles
 from clip_sae.sae import Sae
 
 GRID = (4, 4)
@@ -107,13 +108,18 @@ def test_mask_files_are_cut_as_their_images_are(tmp_path):
     mask[:6, 4:10] = 255  # the left half of the upper half of the middle square
     Image.fromarray(mask).save(tmp_path / "a.png")
     decoding = {"image_size": 12, "preprocess": "clip", "exif": "apply"}
-    masks, coverage = read_masks([tmp_path / "a.png"], (2, 2), decoding)
+    files = ImageFiles("drawn", tmp_path, tmp_path, decoding)
+    rows = pd.DataFrame(
+        {"path": ["a.png", "a.png"], "operation": ["", "flip"], "parameter": ["", "horizontal"]}
+    )
+    masks, coverage = read_masks(files, rows, (2, 2))
     np.testing.assert_array_equal(masks[0], mask[:, 4:16] > 0)
-    np.testing.assert_array_equal(coverage, [[1, 0, 0, 0]])
+    np.testing.assert_array_equal(masks[1], masks[0][:, ::-1])  # as its image is flipped
+    np.testing.assert_array_equal(coverage, [[1, 0, 0, 0], [0, 1, 0, 0]])
     with pytest.raises(ValueError, match="12 × 12 pixels does not split into 5 × 5 patches"):
-        read_masks([tmp_path / "a.png"], (5, 5), decoding)
+        read_masks(files, rows, (5, 5))
     with pytest.raises(FileNotFoundError, match="1 of 2 masks are missing, e.g. .*b.png"):
-        read_masks([tmp_path / "a.png", tmp_path / "b.png"], (2, 2), decoding)
+        read_masks(files, rows.assign(path=["a.png", "b.png"]), (2, 2))
 
 
 def planted(make_store):
@@ -136,7 +142,7 @@ def test_planted_latents_get_the_masks_of_their_objects(make_store):
     store, sae, label, masks = planted(make_store)
     images = StoreImages(store, batch_images=7)
     units = {"latents": Latents(sae), "neurons": Neurons(5)}
-    found = measure_concepts(images, units, label, 3, 3, progress=False)
+    found = measure_units(images, units, label, 3, 3, progress=False)
     maps, coverage = {}, masks.astype(float)
     for name, choice in (("latents", "class_latent"), ("neurons", "class_neuron")):
         signed = name == "neurons"
@@ -215,7 +221,7 @@ def test_each_rule_chooses_its_unit_for_each_image(make_store, sae, x):
     store = make_store(x)
     images = StoreImages(store, batch_images=4)
     units = {"latent": Latents(sae), "neuron": Neurons(6)}
-    found = measure_concepts(images, units, label, 2, 3, progress=False)
+    found = measure_units(images, units, label, 2, 3, progress=False)
     sums = {kind: one.sums for kind, one in found.items()}
     options = {"max_share": 0.6, "strongest": 2, "seed": 0}
     chosen = choose_units(images, units, sums, label, **options)

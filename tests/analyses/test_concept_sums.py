@@ -13,7 +13,7 @@ from clip_sae.analyses.concepts.labels import (
     label_entropy,
 )
 from clip_sae.analyses.concepts.maps import picked_values, reference_maps
-from clip_sae.analyses.concepts.sums import StrongestUnits, Watched, measure_concepts
+from clip_sae.analyses.concepts.sums import StrongestUnits, Watched, measure_units
 from clip_sae.analyses.concepts.table import concept_table
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.images import StoreImages
@@ -25,7 +25,7 @@ LABEL = np.array([2, 0, 1, 1, 0, 2, 2, 0, 1, 0, 0])  # of the eleven images of t
 def measure(store, sae, *, batch_images=4, k=3, rows=None, label=LABEL):
     images = StoreImages(store, rows, batch_images=batch_images)
     units = {"latents": Latents(sae), "neurons": Neurons(store.d_model)}
-    return measure_concepts(images, units, label, len(NAMES), k, threshold=0.2, progress=False)
+    return measure_units(images, units, label, len(NAMES), k, threshold=0.2, progress=False)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_neither_shards_nor_batches_nor_memory_change_the_matrix(
     make_store, make_sae, seed, batch_images
 ):
     """The same images in any order of the store, in any batches, in any chunks of memory."""
-    from clip_sae.analyses import top_images
+    from clip_sae.analyses.shared import top_images
 
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(11, 10, 6)).astype(np.float32)

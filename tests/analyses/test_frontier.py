@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses.frontier import at_equal_l0, over_seeds
+from clip_sae.analyses.frontier.curves import at_equal_l0, over_seeds
 
 ROW = {"recipe": "r", "architecture": "topk", "decoder_norm": "unit", "knob": "k"}
 

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.activity import LatentActivity
-from clip_sae.analyses.l0 import (
+from clip_sae.analyses.l0.positions import (
     beside_gpt2,
     centre_masks,
     grid_shape,
@@ -15,6 +14,7 @@ from clip_sae.analyses.l0 import (
     l0_by_layer,
     l0_by_token,
 )
+from clip_sae.analyses.shared.activity import LatentActivity
 
 
 def activity(l0, norm=None):

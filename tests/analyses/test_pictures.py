@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clip_sae.analyses.pictures import (
+from clip_sae.analyses.pictures.chosen import (
     example_image,
     example_row,
     largest_by_side,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_sae.analyses.quality.embeddings import (
-    embed_images,
+    image_embeddings,
     read_embeddings,
     write_embeddings,
 )
@@ -21,10 +21,11 @@ from clip_sae.analyses.quality.monosemanticity import (
 )
 from clip_sae.analyses.quality.scores import score_units
 from clip_sae.analyses.quality.stability import match_latents, random_match
-from clip_sae.analyses.quality.summary import seed_stability, unit_means
+from clip_sae.analyses.quality.summary import seed_groups, seed_stability, unit_means
 from clip_sae.analyses.quality.truth import factor_space, factor_spaces, read_factors
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.inputs import ImageFiles
 
 
 def unit_rows(rng, *shape):
@@ -219,14 +220,9 @@ def test_images_are_embedded_as_the_model_embeds_them(tiny, tmp_path):
         Image.fromarray(image).save(tmp_path / f"{i}.png")
     manifest = pd.DataFrame({"path": [f"{i}.png" for i in (3, 0, 4)]})
     manifest = manifest.assign(operation="", parameter="")
-    found = embed_images(
-        tiny,
-        manifest,
-        tmp_path,
-        decoding={"preprocess": "clip", "exif": "apply"},
-        batch_images=2,
-        progress=False,
-    )
+    decoding = {"image_size": 7, "preprocess": "clip", "exif": "apply"}  # of another model
+    images = ImageFiles("drawn", tmp_path, tmp_path, decoding)
+    found = image_embeddings(tiny, images, manifest, batch_images=2, progress=False)
     whole = tiny.embed_images(tiny.normalise(pixels)).detach().numpy()
     np.testing.assert_allclose(found, whole[[3, 0, 4]], atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
@@ -234,3 +230,13 @@ def test_images_are_embedded_as_the_model_embeds_them(tiny, tmp_path):
     rows, read = read_embeddings(tmp_path / "e.npz")
     assert rows.tolist() == [7, 1, 9]
     np.testing.assert_array_equal(read, found)
+
+
+def test_seeds_are_told_from_other_variants():
+    weights = ("0.6", "1", "1.6")
+    variants = [f"l1_coefficient-{w}_seed-{seed}" for w in weights for seed in range(3)]
+    groups = seed_groups(variants)
+    assert [*groups] == [f"l1_coefficient-{w}" for w in weights]
+    assert groups["l1_coefficient-1.6"] == [f"l1_coefficient-1.6_seed-{seed}" for seed in range(3)]
+    assert seed_groups(["base"]) == {"base": ["base"]}
+    assert seed_groups(["seed-0", "seed-1"]) == {"base": ["seed-0", "seed-1"]}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from clip_sae.analyses.reconstruction import reconstruction_table
-from clip_sae.analyses.substitution import Readout
+from clip_sae.analyses.reconstruction.table import reconstruction_table
+from clip_sae.analyses.shared.substitution import Readout
 
 LAYER = 0
 PARTS = {"all": slice(None), "cls": slice(0, 1), "patch": slice(1, None)}

@@ -9,7 +9,7 @@ import torch
 from clip_towers import images_of, sae_for
 from torch.nn import functional as F
 
-from clip_sae.analyses.blocks import Blocks
+from clip_sae.analyses.shared.blocks import Blocks
 from clip_sae.analyses.steering.layer import (
     GRID_COLUMNS,
     Settings,

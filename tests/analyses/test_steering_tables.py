@@ -6,11 +6,16 @@ import os
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.steering.tables import gather_tables, write_table
+from clip_sae.analyses.steering.tables import gather_tables
+from clip_sae.files import csv_text, write_output
 
 TABLE = pd.DataFrame(
     {"strength": ["150.0", "inf"], "s": [1 / 3, float("nan")], "alive": [True, False]}
 )
+
+
+def write_table(path, table):
+    write_output(path, csv_text(table, digits=7))
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
@@ -29,7 +34,9 @@ def test_gathered_rows_are_those_of_the_parts_in_order(tmp_path):
     write_table(tmp_path / "a.csv.gz", TABLE)
     write_table(tmp_path / "b.csv", TABLE.assign(s=2.0))
     paths = [tmp_path / "b.csv", tmp_path / "a.csv.gz"]
-    assert gather_tables(paths, tmp_path / "all.csv.gz") == 4
+    content, n_rows = gather_tables(paths)
+    assert n_rows == 4
+    write_output(tmp_path / "all.csv.gz", content)
     found = pd.read_csv(tmp_path / "all.csv.gz", dtype={"strength": str})
     assert found.strength.tolist() == ["150.0", "inf"] * 2 and found.s[0] == 2.0
 
@@ -38,5 +45,4 @@ def test_parts_with_other_columns_are_refused(tmp_path):
     write_table(tmp_path / "a.csv", TABLE)
     write_table(tmp_path / "b.csv", TABLE.assign(more=1))
     with pytest.raises(ValueError, match=r"b\.csv has other columns than .*a\.csv"):
-        gather_tables([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "all.csv")
-    assert not (tmp_path / "all.csv").exists()
+        gather_tables([tmp_path / "a.csv", tmp_path / "b.csv"])

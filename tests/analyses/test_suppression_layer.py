@@ -8,11 +8,11 @@ from clip_towers import images_of, sae_for
 from tiny_clip import tiny_source
 from torch.nn import functional as F
 
-from clip_sae.analyses.blocks import Blocks
+from clip_sae.analyses.shared.blocks import Blocks
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.answers import Answers, reaches_output
 from clip_sae.analyses.suppression.bits import read_bits, write_bits
-from clip_sae.analyses.suppression.choose import choose
+from clip_sae.analyses.suppression.choose import choose, chosen_sets
 from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
 from clip_sae.analyses.suppression.evaluation import NEURONS, Settings
 from clip_sae.analyses.suppression.groups import Groups
@@ -210,8 +210,17 @@ def planted_sae():
     return sae
 
 
-def evaluate(plain, world, make_store, x_test=None, parts=None, **options):
-    """Run the last layer of a planted world: a third each for train, val, and test."""
+def evaluate(*arguments, **options):
+    """Rows, bits and contrasts of `evaluated`."""
+    rows, _, bits, contrasts = evaluated(*arguments, **options)
+    return rows, bits, contrasts
+
+
+def evaluated(plain, world, make_store, x_test=None, parts=None, **options):
+    """Run the last layer of a planted world: a third each for train, val, and test.
+
+    Returns rows, what is chosen, bits, contrasts.
+    """
     rows = np.arange(len(world.x)) // 4 % 3
     at = [np.flatnonzero(rows == part) for part in range(3)]
     test = world.x if x_test is None else x_test
@@ -264,6 +273,18 @@ def test_kinds_evaluated_by_several_jobs_in_any_order_give_the_same_rows(
     for name in bits.right:
         assert np.array_equal(bits.right[name], split_bits.right[name])
     assert whole["set"].nunique() == whole["set"].max() + 1  # numbered on, none twice
+
+
+def test_what_is_chosen_is_recorded_and_follows_from_the_rows(plain, make_store, tmp_path):
+    rows, chosen, _, _ = evaluated(plain, Planted(), make_store, parts=Blocks(tmp_path, "data"))
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    again = chosen_sets(pd.read_csv(tmp_path / "rows.csv"))
+    keys = ["units", "kind", "condition"]
+    pd.testing.assert_frame_equal(
+        chosen.sort_values(keys, ignore_index=True), again.sort_values(keys, ignore_index=True)
+    )
+    tested = rows[(rows["split"] == "test") & (rows["matches"] < 0)]
+    assert set(chosen["set"]) <= set(tested["set"])
 
 
 def test_rows_agree_with_their_bits(plain, make_store, tmp_path):

@@ -4,12 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.suppression.bits import Bits
+from clip_sae.analyses.suppression.bits import Bits, pack
+from clip_sae.analyses.suppression.choose import chosen_sets
+from clip_sae.analyses.suppression.choose_suppression import condition_rows
 from clip_sae.analyses.suppression.groups import Scores, count_correct
 from clip_sae.analyses.suppression.intervals import mcnemar
 from clip_sae.analyses.suppression.summary import compare, summarise_layer
 from clip_sae.analyses.suppression.tables import best_layer, condition_table, picked_sae, table1
 from clip_sae.analyses.suppression.variants import best_layers
+from clip_sae.files import csv_text, write_output
 
 TRAIN = np.array([70, 4, 2, 24])
 GROUP = np.repeat([0, 1, 2, 3], [30, 20, 10, 20])
@@ -24,7 +27,7 @@ BETTER = (0.99, 0.9, 0.8, 0.99)
 
 
 def layer_of(layer=0, saes=("one", "two"), gains=(BETTER, BASE), seed=0):
-    """Rows and bits as `evaluate_layer` makes them: an empty set and one set per kind of units."""
+    """Rows, choices, bits as of `evaluate_layer`: an empty set and one set per kind of units."""
     rows, right, group = [], {"val": [], "test": []}, {"val": GROUP, "test": GROUP}
     total = np.bincount(GROUP)
 
@@ -55,8 +58,9 @@ def layer_of(layer=0, saes=("one", "two"), gains=(BETTER, BASE), seed=0):
                 base = answers(seed + (split == "test"), BASE)
                 add(units, "neuron_matched", 10 * i + 5, 0, split, base)
                 add(units, "neuron_matched", 10 * i + 6, 1, split, base | (np.arange(80) == 31))
-    bits = Bits({s: np.stack(r) for s, r in right.items()}, {}, group, TRAIN)
-    return pd.DataFrame(rows), bits
+    images = {split: np.arange(80) for split in right}
+    bits = Bits({s: pack(np.stack(r)) for s, r in right.items()}, images, group, TRAIN)
+    return pd.DataFrame(rows), chosen_sets(pd.DataFrame(rows)), bits
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +76,7 @@ COLUMNS = {"vanilla": "one", "topk_64": "two", "topk_128": "absent"}
 
 
 def test_summary_holds_the_chosen_set_with_its_pairs(summary):
-    rows, bits = layer_of(0)
+    rows, _, bits = layer_of(0)
     one = summary[(summary["units"] == "one") & (summary["layer"] == 0)].iloc[0]
     assert one["kind"] == "latent" and one["condition"] == "strict" and one["n_units"] == 4
     rows = rows[(rows["units"] == "one") & rows["kind"].isin(["latent", "random_latent"])]
@@ -98,7 +102,7 @@ def test_nothing_chosen_is_the_baseline(summary):
 
 
 def test_controls_are_means_with_the_range_of_their_seeds(summary):
-    rows, _ = layer_of(0)
+    rows, _, _ = layer_of(0)
     random = rows[(rows["units"] == "one") & (rows["kind"] == "random_latent")]
     found = summary[(summary["kind"] == "random_latent") & (summary["layer"] == 0)]
     assert (found["n_seeds"] == 3).all() and found["p"].isna().all()
@@ -127,6 +131,16 @@ def test_tables_5_to_8_are_sorted_by_part_column_and_layer(summary):
         *("SAE latents", "random latents, as many", "neurons, as large a share", "neurons"),
     ]
     assert set(table.loc[table["part"] == "neurons", "column"]) == {"neurons"}
+
+
+@pytest.mark.parametrize("condition", ["strict", "relaxed"])
+def test_tables_read_from_the_summarys_file_are_the_same_bytes(summary, condition, tmp_path):
+    write_output(tmp_path / "summary.csv", summary)
+    columns = [list(pair) for pair in COLUMNS.items()]
+    found = condition_rows(
+        None, summary=tmp_path / "summary.csv", condition=condition, columns=columns
+    )
+    assert csv_text(found) == csv_text(condition_table(summary, condition, COLUMNS))
 
 
 def test_numbers_of_all_images_stand_beside_those_of_a_balanced_choice(summary):

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from clip_sae.analyses.reconstruction import reconstruction_table
-from clip_sae.analyses.sweep import choose_sweep_point, held_out_quality
+from clip_sae.analyses.reconstruction.table import reconstruction_table
+from clip_sae.analyses.sweep.points import choose_sweep_point, held_out_quality
 
 
 def sweep():

@@ -6,16 +6,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses import top_images
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
-from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.analyses.top_images import (
+from clip_sae.analyses.shared import top_images
+from clip_sae.analyses.shared.top_images import (
     RANKINGS,
     measure_top_images,
     read_top_images,
     token_values,
     write_top_images,
 )
+from clip_sae.analyses.suppression.ablation import Latents, Neurons
+from clip_sae.analyses.suppression.images import StoreImages
 
 
 def measure(store, units, k, *, batch_images=32, signed=(), rows=None, rankings=RANKINGS):

@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from clip_sae.analyses.typographic.evaluation import Defence, defence_rows, predict
+from clip_sae.analyses.typographic.evaluation import (
+    Defence,
+    defence_rows,
+    predict,
+    table2_defences,
+)
 from clip_sae.analyses.typographic.scores import score_defences, subset_mask
 
 
@@ -141,3 +146,13 @@ def test_a_rival_that_is_not_in_the_picture_is_no_attack(sides):
     assert set(table["subset"]) == {"all"}
     assert np.isfinite(table["text_confusion"]).all(), "how often the rival is named all the same"
     np.testing.assert_allclose(table["accuracy"] + table["text_confusion"], 1)
+
+
+def test_table_2_has_every_random_set_and_heads_where_they_are_measured():
+    images = ["none", "latents", "random_0", "random_1", "neurons"]
+    names = ["none", "dp", "sae", "dp+sae", "dp on sae+sae", "neurons", "random_0", "random_1"]
+    without, with_heads = table2_defences(images), table2_defences([*images, "heads"])
+    assert [defence.name for defence in without] == names
+    assert [defence.name for defence in with_heads] == [*names, "heads", "dp+heads"]
+    assert without[0] == Defence("none", "none", "none")  # what gains are measured from
+    assert {defence.image for defence in with_heads} == {*images, "heads"}

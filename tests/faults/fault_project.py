@@ -22,7 +22,7 @@ from PIL import Image
 from small_project import CLASSES, Project, new_project, small_config
 
 TARGETS = ("results/table4.csv", "results/table4.md")
-TRAIN = "train_topk_resid_L01"
+TRAIN = "train_sae"
 # Often enough that a killed training has one behind it.
 CHECKPOINTS = ("--set-resources", f"{TRAIN}:checkpoint_every_steps=200")
 IMAGES = 300  # of the training split: two in a range
@@ -75,23 +75,30 @@ class Run:
     def output(self) -> str:
         return self.output_path.read_text()
 
-    def job(self, script: str) -> psutil.Process | None:
-        """The Python process of a job by its script's name, also one that outlived snakemake."""
+    def job(self, rule: str) -> psutil.Process | None:
+        """The Python process of a job, also one that outlived snakemake.
+
+        Args:
+            rule: start of its rule's name. Every job runs the same script, so the log that the
+                process has open tells whose it is.
+        """
         for process in filter(self._owns, psutil.process_iter()):
             with contextlib.suppress(psutil.Error):
-                ours = any(word.endswith(f".{script}.py") for word in process.cmdline())
+                if not any(word.endswith(".step.py") for word in process.cmdline()):
+                    continue
+                ours = any(f"/logs/{rule}" in file.path for file in process.open_files())
                 if ours and process.status() != psutil.STATUS_ZOMBIE:
                     return process
         return None
 
-    def wait_for_job(self, script: str) -> psutil.Process:
+    def wait_for_job(self, rule: str) -> psutil.Process:
         found: list[psutil.Process | None] = [None]
 
         def there() -> bool:
-            found[0] = self.job(script)
+            found[0] = self.job(rule)
             return found[0] is not None
 
-        self.wait_until(there, f"{script} runs")
+        self.wait_until(there, f"{rule} runs")
         return found[0]
 
     def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
@@ -171,7 +178,7 @@ class FaultProject(Project):
         self.forget("activations", "saes")
         run = self.start(*arguments)
         run.wait_until(lambda: len(self.finished_ranges()) > 0, "the first range is written")
-        job = run.job("extract_activations")  # the other split's takes both cores as well
+        job = run.job("extract_")  # the other split's takes both cores as well
         run.wait_until(lambda: len(self.finished_ranges()) >= ranges, f"{ranges} are written")
         return run, job
 
@@ -179,7 +186,7 @@ class FaultProject(Project):
         """A run that trains from nothing, and its job, when its first checkpoint is written."""
         self.forget("saes")
         run = self.start(*CHECKPOINTS)
-        job = run.wait_for_job("train_saes")
+        job = run.wait_for_job("train_")
         run.wait_until(lambda: self.checkpoint() is not None, "a checkpoint is written")
         return run, job
 

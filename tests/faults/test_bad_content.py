@@ -25,7 +25,7 @@ def test_corrupt_image_is_named_by_the_listing(project, scenario):
     project.forget("datasets", "activations", "saes")
     run = project.run_once()
     assert run.process.returncode != 0
-    scenario.row.detected = "by the listing (`index_general`), before anything is computed"
+    scenario.row.detected = "by the listing (`index_images`), before anything is computed"
     scenario.saw(run, IMAGE.removeprefix("images/") + ":", project)
     assert "on_bad_image: skip" in run.output
     scenario.nothing_wrong_served(project)
@@ -59,7 +59,7 @@ def test_image_corrupted_after_it_was_listed(project, scenario, setting):
     scenario.injected(f"one of 300 images cut in half before it is extracted; `{setting}`")
     if setting == "skip":
         project.edit_config("datasets.general.on_bad_image", "skip")
-        listed = project.run_once("results/datasets.csv", "--until", "index_general")
+        listed = project.run_once("results/datasets.csv", "--until", "index_images")
         assert listed.process.returncode == 0, listed.output
     project.forget("activations", "saes")
     whole = break_image(project)

@@ -9,7 +9,7 @@ def train_and_edit(project, edit):
     """A run that trains, and the edit in the middle of it; returns it when it has ended."""
     project.forget("saes")
     run = project.start()
-    run.wait_for_job("train_saes")
+    run.wait_for_job("train_")
     edit()
     run.wait()
     return run
@@ -30,7 +30,7 @@ def test_config_edited_during_a_run(project, scenario):
     scenario.saw(again, "out of date: results/table4.csv", project)
     project.edit_config(K, 4)
     back = project.run_once()
-    assert back.process.returncode == 0 and "train_saes" not in back.output, back.output
+    assert back.process.returncode == 0 and "rule train_" not in back.output, back.output
     assert project.tables() == scenario.undisturbed.tables()
     scenario.row.lost = "nothing: the SAE with k 4 is kept, and used when k is 4 again"
     scenario.row.finished_by = "`snakemake`"
@@ -39,8 +39,8 @@ def test_config_edited_during_a_run(project, scenario):
 @pytest.mark.faults
 @pytest.mark.fault("code edited during a run")
 def test_code_edited_during_a_run(project, scenario):
-    scenario.injected("an assignment added to analyses/reconstruction.py while the SAE trains")
-    file, old = "src/clip_sae/analyses/reconstruction.py", "import numpy as np\n"
+    scenario.injected("an assignment added to reconstruction/table.py while the SAE trains")
+    file, old = "src/clip_sae/analyses/reconstruction/table.py", "import numpy as np\n"
 
     def edit():
         project.replace_in(file, old, f"{old}\nX = 1\n")
@@ -51,7 +51,7 @@ def test_code_edited_during_a_run(project, scenario):
     scenario.saw(run, "changed since the run was planned", project)
     assert project.tables() == {}
     again = project.run_once()
-    assert again.process.returncode == 0 and "train_saes" not in again.output, again.output
+    assert again.process.returncode == 0 and "rule train_" not in again.output, again.output
     assert project.tables() == scenario.undisturbed.tables()
     scenario.row.lost = "nothing: the SAE was finished and kept"
     scenario.row.finished_by = "`snakemake`"
@@ -71,5 +71,5 @@ def test_version_raised_during_a_run(project, scenario):
     assert project.tables() == {}
     project.replace_in(versions, "TRAIN_VERSION = 3", "TRAIN_VERSION = 2")
     again = scenario.finish(project)
-    assert "extract_activations" not in again.output
+    assert "rule extract_" not in again.output
     scenario.row.lost = "nothing: the stores were finished and kept"

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import steering_synthetic as synthetic
 
+from clip_sae.analyses.steering.count_steerability import steerability_counts
 from clip_sae.plotting import steering_coverage as coverage
 from clip_sae.plotting import steering_curves as curves
 from clip_sae.plotting import steering_histogram as histograms
@@ -41,7 +42,7 @@ def texts(artist):
 
 def counts(values, alive=True, strength=150.0):
     table = pd.DataFrame({"steerability": values, "alive": alive, "strength": strength})
-    return histograms.histogram(table.assign(layer=0, kind="latent", label="l"))
+    return steerability_counts(table.assign(layer=0, kind="latent", label="l"))
 
 
 def test_a_value_on_an_edge_counts_below_it_so_that_above_gamma_is_strict():
@@ -54,7 +55,7 @@ def test_a_value_on_an_edge_counts_below_it_so_that_above_gamma_is_strict():
 
 def test_all_groups_share_bins_that_reach_the_largest_value(units):
     high = units.assign(steerability=units.steerability.where(units.index != 3, 1.3))
-    table = histograms.histogram(high)
+    table = steerability_counts(high)
     groups = table.groupby(["layer", "kind", "label", "strength"])
     assert {tuple(rows.s_low) for _, rows in groups} == {tuple(np.round(np.arange(65) * 0.02, 10))}
     slow = high[(high.kind == "latent") & (high.layer == 1) & np.isinf(high.strength)]
@@ -83,7 +84,7 @@ def test_a_single_unit_can_be_seen_and_the_dead_lie_behind_the_living(ax):
 
 
 def test_figure_6_says_our_counts_and_the_papers(units, layers, paper, tmp_path):
-    figure = histograms.draw_steerability(histograms.histogram(units), layers, paper, **LEVELS)
+    figure = histograms.draw_steerability(steerability_counts(units), layers, paper, **LEVELS)
     main, *small = figure.axes
     assert main.get_title("left") == "layer 2, s = 150"
     lines = main.texts[0].get_text().splitlines()
@@ -100,7 +101,7 @@ def test_figure_6_says_our_counts_and_the_papers(units, layers, paper, tmp_path)
 
 def test_words_in_the_corner_stand_above_the_bars(units, layers, paper):
     many = pd.concat([units, *[units[units.steerability > 0.3]] * 40], ignore_index=True)
-    figure = histograms.draw_steerability(histograms.histogram(many), layers, paper, **LEVELS)
+    figure = histograms.draw_steerability(steerability_counts(many), layers, paper, **LEVELS)
     figure.draw_without_rendering()
     main = figure.axes[0]
     box = main.texts[0].get_window_extent().transformed(main.transData.inverted())
@@ -110,7 +111,7 @@ def test_words_in_the_corner_stand_above_the_bars(units, layers, paper):
 
 def test_every_column_of_small_panels_has_an_axis_of_s(paper):
     units = synthetic.units(layers=range(9))
-    table = histograms.histogram(units)
+    table = steerability_counts(units)
     figure = histograms.draw_steerability(table, synthetic.layer_table(units), paper, **LEVELS)
     small = [ax for ax in figure.axes[1:] if ax.get_visible()]
     assert len(small) == 8
@@ -118,7 +119,7 @@ def test_every_column_of_small_panels_has_an_axis_of_s(paper):
 
 
 def test_figure_6_of_one_layer_and_its_refusals(units, layers, paper):
-    one = histograms.histogram(units[units.layer == 2])
+    one = steerability_counts(units[units.layer == 2])
     assert len(histograms.draw_steerability(one, layers, paper, **LEVELS).axes) == 1
     with pytest.raises(ValueError, match="no unit of kind 'latent' was steered with s = 20"):
         histograms.draw_steerability(one, layers, paper, strength=20, gamma=0.1)
@@ -313,7 +314,7 @@ def test_baselines_have_every_kind_with_its_number_at_the_last_layer(tmp_path):
     units = synthetic.units(layers=(0, 1), kinds=tuple(synthetic.SIZES))
     layers = synthetic.layer_table(units)
     curves = synthetic.rarefaction(layers)
-    figure = draw_baselines(histograms.histogram(units), layers, curves, **LEVELS)
+    figure = draw_baselines(steerability_counts(units), layers, curves, **LEVELS)
     assert texts(figure.legends[0]) == [
         "SAE latents (512)", "neurons (64)", "neurons, equal push (64)", "PCA directions (64)",
         "random directions (128)", "latents of an untrained SAE (512)",
@@ -326,4 +327,4 @@ def test_baselines_have_every_kind_with_its_number_at_the_last_layer(tmp_path):
     assert {"100 %", "1 %"} <= set(percents)
     theme.save(figure, tmp_path / "baselines.png")
     with pytest.raises(ValueError, match="no unit was steered with s = 5"):
-        draw_baselines(histograms.histogram(units), layers, curves, strength=5, gamma=0.1)
+        draw_baselines(steerability_counts(units), layers, curves, strength=5, gamma=0.1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clip_sae.config import load_config
-from clip_sae.plan import Plan
+from clip_sae.planning.plan import Plan
 from clip_sae.scale.images import ImageCount, count_images, parse_images
 
 ROOT = Path(__file__).resolve().parents[2]

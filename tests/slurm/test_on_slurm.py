@@ -21,7 +21,7 @@ def test_slurm_gives_the_local_tables_and_each_job_its_gpu(fresh, local, slurm, 
 
 
 def test_a_job_above_its_memory_is_killed_and_tried_again_with_more(fresh: Project, slurm):
-    target, rule = "results/table4.csv", "train_topk_resid_L01"
+    target, rule = "results/table4.csv", "train_sae"
     little = ("--set-resources", f"{rule}:mem_mb=250 * attempt * attempt", "--retries", "3")
     text = fresh.run(target, *slurm(True), *little)
     assert "Trying to restart job" in text

@@ -61,13 +61,13 @@ class Project:
         return done.stdout + done.stderr
 
     def planned(self, *arguments: str) -> set[str]:
-        """Names of the rules that a dry run would run; empty if there is nothing to do."""
+        """The jobs that a dry run would run, named by their logs: "draw/fig4", "train_x_L00".
+
+        Digests are left out: "measure_reconstruction/topk_resid-01".
+        """
         text = self.run("--dry-run", *arguments)
-        if "Nothing to be done" in text:
-            return set()
-        table = text[text.index("Job stats:") :].split("total")[0]
-        names = re.findall(r"^(\w+)\s+\d+$", table, flags=re.MULTILINE)
-        return set(names) - {"all"}
+        logs = re.findall(r"^ +log: \S*?results/logs/(\S+)\.log$", text, flags=re.MULTILINE)
+        return {re.sub(r"-[0-9a-f]{10}\b", "", name) for name in logs}
 
     def replace_in(self, file: str, old: str, new: str) -> None:
         path = self.path / file
@@ -176,3 +176,19 @@ def new_project(path: Path) -> Project:
     project = Project(path)
     project.write_config(small_config(path))
     return project
+
+
+def plan_of(project: Project):
+    """The plan of a project's config, made by the repository's code."""
+    from clip_sae.analyses.planned import planned
+    from clip_sae.config import load_config
+
+    here = os.getcwd()
+    os.chdir(project.path)  # paths of a config are relative to the project
+    try:
+        config = load_config(
+            project.path / "config.yaml", ROOT / "workflow/schemas/config.schema.yaml"
+        )
+        return planned(config, workflow=project.path / "workflow", src=project.path / "src")
+    finally:
+        os.chdir(here)

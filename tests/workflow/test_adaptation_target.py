@@ -1,5 +1,7 @@
 """Adaptation as a target: trained, answered and stored once; an edit trains what it touches."""
 
+import re
+
 import pandas as pd
 import pytest
 from small_project import Project, new_project, write_clip
@@ -18,7 +20,7 @@ ADAPTATION = {
     },
     "stores": {"layers": [0], "methods": ["vpt"]},
 }
-ENDS = {"summarise_adaptation", "render_adaptation", "plot_adaptation", TARGET}
+ENDS = {"summarise_adaptation", "render_markdown", "draw", TARGET}
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +52,21 @@ def test_adaptation_is_built_once_and_edits_train_what_they_touch(adapted: Proje
     assert ActivationStore(store).read(0, 9, tokens="prompt").shape == (9, 2, 16)
 
     adapted.edit_config("analyses.adaptation.seeds", [0, 1])
-    new = {"train_adaptation_general_vpt_1", "extract_adapted_general_vpt_1"}
-    assert adapted.planned(TARGET) == new | {"evaluate_adaptation_general_vpt"} | ENDS
+    new = {"train_adaptation", "extract_adapted_general_vpt_1"}
+    assert adapted.planned(TARGET) == new | {"evaluate_adaptation"} | ENDS
+    text = adapted.run("--dry-run", TARGET)
+    assert "adaptation/general/vpt-seed1-" in text and "fingerprints/adapted-mine-" not in text
+    assert counted(text, "train_adaptation") == counted(text, "evaluate_adaptation") == 1
     adapted.edit_config("analyses.adaptation.seeds", [0])
     assert adapted.planned(TARGET) == set()
 
     write_clip(adapted.path / "tuned", seed=2)
-    planned = adapted.planned(TARGET)
-    assert planned == {"fingerprint_adapted_mine", "evaluate_adaptation_general_mine"} | ENDS
+    assert adapted.planned(TARGET) == {"fingerprint_model", "evaluate_adaptation"} | ENDS
+    text = adapted.run("--dry-run", TARGET)
+    assert "measurements/adaptation/general-mine-" in text
+    assert counted(text, "fingerprint_model") == counted(text, "evaluate_adaptation") == 1
+
+
+def counted(text: str, rule: str) -> int:
+    """Jobs of a rule that a dry run lists."""
+    return int(re.search(rf"^{rule}\s+(\d+)$", text, flags=re.MULTILINE)[1])

@@ -2,12 +2,21 @@
 
 import pandas as pd
 import pytest
-from small_project import Project
+from small_project import Project, plan_of
 
 from clip_sae.store import ActivationStore
 
-TRAINED = "train_turned_topk_L01"
-CHAIN = {"index_turned", "extract_turned_train_block0", TRAINED}
+CHAIN = {
+    "index_images/turned",
+    "extract_turned_train_block0",
+    "train_sae/turned_topk-01-base",
+}
+
+
+def sae_of(project: Project) -> str:
+    """The file that the training writes last, under the config of today."""
+    [sae] = plan_of(project).saes("turned_topk", 1)
+    return sae.artefact.path
 
 
 @pytest.fixture
@@ -27,9 +36,9 @@ def turned(project: Project) -> Project:
 
 
 def test_a_recipe_trains_on_its_own_augmented_store(turned: Project):
-    assert turned.planned(TRAINED) == CHAIN
-    turned.run("--cores", "2", TRAINED)
-    assert turned.planned(TRAINED) == set()
+    assert turned.planned(sae_of(turned)) == CHAIN
+    turned.run("--cores", "2", sae_of(turned))
+    assert turned.planned(sae_of(turned)) == set()
     results = turned.path / "results"
     [index] = (results / "datasets").glob("turned-*")
     manifest = pd.read_csv(index / "manifest.csv", keep_default_na=False)
@@ -41,10 +50,10 @@ def test_a_recipe_trains_on_its_own_augmented_store(turned: Project):
     assert pd.read_csv(sae / "curve.csv")["tokens"].iloc[-1] == 72 * 17 * 2
 
     turned.edit_config("datasets.turned.augment.rotate", [90, 180])
-    assert turned.planned(TRAINED) == CHAIN
+    assert turned.planned(sae_of(turned)) == CHAIN
     turned.edit_config("datasets.turned.augment.rotate", [90])
-    assert turned.planned(TRAINED) == set()
+    assert turned.planned(sae_of(turned)) == set()
     image = next((turned.path / "images/train/cat").glob("*.png"))
     image.write_bytes(image.read_bytes() + b"\0")
-    turned.run("--cores", "1", "--forcerun", "index_general", "index_general")
-    assert turned.planned(TRAINED) == CHAIN
+    turned.run("--cores", "1", "--force", plan_of(turned).index("general").path)
+    assert turned.planned(sae_of(turned)) == CHAIN

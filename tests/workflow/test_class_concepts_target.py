@@ -53,8 +53,8 @@ def test_both_questions_are_answered_and_asked_again_after_an_edit(asked: Projec
 
     asked.edit_config("analyses.class_concepts.sizes", [1, "all"])
     assert asked.planned(*CURVES, *CHANGES) == {
-        "class_concepts", "plot_class_concepts", "render_class_concepts"}  # fmt: skip
+        "measure_class_concepts", "draw", "render_markdown"}  # fmt: skip
     asked.edit_config("analyses.adaptation.changes.strongest", 2)
     planned = asked.planned(*CHANGES)
-    assert {"measure_changes_general_text", "adaptation_changes"} <= planned
+    assert {"measure_changes", "summarise_changes"} <= planned
     assert not [name for name in planned if name.startswith("train_")]

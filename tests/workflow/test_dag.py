@@ -92,74 +92,88 @@ def planned_jobs(tmp_path_factory) -> dict[str, tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_paper_item_is_a_target(planned_jobs, target):
-    rules, pending = set(), [target]
+    rules, seen, pending = set(), set(), [target]
     while pending:
-        rule, needed = planned_jobs.get(pending.pop(), (None, []))
-        if rule is not None and rule not in rules:
+        path = pending.pop()
+        rule, needed = planned_jobs.get(path, (None, []))
+        if path not in seen:
+            seen.add(path)
             rules.add(rule)
             pending += needed
     assert target in planned_jobs
     assert "extract_general_train_block0" in rules
 
 
-def test_adaptation_needs_no_activations_of_other_sets(workdir):
-    done = snakemake("--dry-run", "results/adaptation.md", "results/adaptation.svg", cwd=workdir)
+def planned(workdir: Path, *arguments: str) -> tuple[set[str], str]:
+    """Jobs of a dry run by their logs, digests left out, and what it printed."""
+    done = snakemake("--dry-run", *arguments, cwd=workdir)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
-    trained = re.findall(r"^(train_adaptation_\w+)\s+1$", text, flags=re.MULTILINE)
-    assert len(set(trained)) == 9 and "extract_" not in text
+    logs = re.findall(r"^ +log: \S*?results[^/]*/logs/(\S+)\.log$", text, flags=re.MULTILINE)
+    return {re.sub(r"-[0-9a-f]{10}\b", "", name) for name in logs}, text
+
+
+def test_adaptation_needs_no_activations_of_other_sets(workdir):
+    jobs, text = planned(workdir, "results/adaptation.md", "results/adaptation.svg")
+    assert len([job for job in jobs if job.startswith("train_adaptation/")]) == 9
+    assert "extract_" not in text
 
 
 def test_paper_experiment_plans_its_whole_dag_without_data_or_weights(workdir):
-    done = snakemake(
-        *("--dry-run", "--configfile", "workflow/experiments/paper.yaml"),
-        *("--", "all", "extended"),
-        cwd=workdir,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    text = done.stdout + done.stderr
-    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", text, flags=re.MULTILINE))
-    trained = [name for name in counts if name.startswith("train_")]
+    config = ("--configfile", "workflow/experiments/paper.yaml")
+    jobs, text = planned(workdir, *config, "--", "all", "extended")
+    trained = [name for name in jobs if name.startswith("train_")]
+    prefixes = [name for name in trained if name.startswith("train_prefix/")]
     # 6 layers of Table 3, 12 of Table 4 and of Figs 4 and 8, the sweep, the frontier's recipes,
     # 12 of the SAEs of each task's own images
-    assert len(trained) == 6 + 12 + 12 + 1 + 7 + 2 * 12
-    assert {"extract_imagenet_train_block0", "extract_imagenet_val_block0", "table3", "table4",
-            "fig4", "fig8", "measure_sweep", "frontier", "embed_vocabulary",
-            "steerability", "steering_traces", "table2", "learn_prefix_on_ablated",
-            "attack_imagenet100_attacked"} <= counts.keys()  # fmt: skip
+    assert len(trained) - len(prefixes) == 6 + 12 + 12 + 1 + 7 + 2 * 12 and len(prefixes) == 2
+    assert {"extract_imagenet_train_block0", "extract_imagenet_val_block0", "gather/table3.csv",
+            "gather/table4.csv", "draw/fig4", "draw/fig8", "measure_sweep", "draw/frontier",
+            "measure_traces", "gather/table2.csv", "choose_typographic", "compare_suppression",
+            "attack_images/imagenet100_attacked"} <= jobs  # fmt: skip
     # latents, neurons in two ways and three baselines, twelve layers each
-    assert len([name for name in counts if name.startswith("measure_steering_")]) == 6 * 12
+    assert len([name for name in jobs if name.startswith("measure_steering/")]) == 6 * 12
     # replaced, not merged: nothing of the demo is left
-    assert not [name for name in counts if "general" in name or name.startswith("draw_")]
+    assert not [name for name in jobs if "general" in name or name.startswith("draw_world")]
     assert "results-paper/table3.csv" in text
 
 
 def test_patchsae_experiment_plans_its_whole_dag_without_data_or_weights(workdir):
-    done = snakemake(
-        *("--dry-run", "--configfile"),
-        *("workflow/experiments/patchsae.yaml", "--", "all", "adaptation"),
-        cwd=workdir,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    text = done.stdout + done.stderr
-    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", text, flags=re.MULTILINE))
-    config = yaml.safe_load((ROOT / "workflow/experiments/patchsae.yaml").read_text())
-    sets = config["analyses"]["adaptation"]["datasets"]
-    assert len(sets) == 11 and {f"index_{name}" for name in sets} <= counts.keys()
-    expected = {
-        f"{rule}_{name}_{method}{end}"
-        for name in sets
-        for method in ("coop", "vpt", "maple")
-        for rule, ends in (("train_adaptation", ("_1", "_2", "_3")), ("measure_changes", ("",)))
-        for end in ends
-    }
-    assert expected <= counts.keys()
-    assert {"train_patchsae_L10", "count_classes", "class_concepts", "adaptation_changes",
-            "plot_adaptation_changes", "table3"} <= counts.keys()  # fmt: skip
+    config = ("--configfile", "workflow/experiments/patchsae.yaml")
+    jobs, text = planned(workdir, *config, "--", "all", "adaptation")
+    written = yaml.safe_load((ROOT / "workflow/experiments/patchsae.yaml").read_text())
+    sets = written["analyses"]["adaptation"]["datasets"]
+    assert len(sets) == 11 and {f"index_images/{name}" for name in sets} <= jobs
+    methods = ("coop", "vpt", "maple")
+    trained = [job for job in jobs if job.startswith("train_adaptation/")]
+    changed = [job for job in jobs if job.startswith("measure_changes/")]
+    assert len(trained) == len(sets) * len(methods) * 3
+    assert len(changed) == len(sets) * len(methods)
+    assert {"train_sae/patchsae-10-base", "measure_class_concepts", "summarise_changes",
+            "draw/adaptation_changes", "gather/table3.csv"} <= jobs  # fmt: skip
+    assert any(job.startswith("count_classes/") for job in jobs)
     # the adaptation reads its images themselves: activations are ImageNet's alone
-    extracted = {name for name in counts if name.startswith("extract_")}
+    extracted = {name for name in jobs if name.startswith("extract_")}
     assert extracted == {"extract_imagenet_train_block0", "extract_imagenet_val_block0"}
-    assert "results-patchsae/adaptation_changes.csv" in text and "table4" not in counts
+    assert "results-patchsae/adaptation_changes.csv" in text
+    assert "results-patchsae/table4.csv" not in text
+
+
+def test_the_workflow_can_be_read_by_a_person(workdir):
+    """At most 80 rules, each with a sentence; a graph of at most 60 rules (289 and 170 before)."""
+    listed = snakemake("--list", cwd=workdir).stdout.splitlines()
+    rules = [line for line in listed if line.strip()]
+    assert 40 < len(rules) <= 80, len(rules)
+    assert all(re.fullmatch(r"\w+ \(.+\.\)", line) for line in rules), rules
+    graph = snakemake("all", "--rulegraph", cwd=workdir).stdout
+    assert 40 < graph.count("[label") <= 60, graph.count("[label")
+
+
+def test_a_path_of_no_config_is_refused_with_a_sentence(workdir):
+    path = "results/measurements/reconstruction/topk_resid-L01-0123456789.csv"
+    done = snakemake("--dry-run", path, cwd=workdir)
+    assert done.returncode != 0
+    assert f"{path} is not part of this config" in done.stdout + done.stderr
 
 
 def test_parsing_takes_under_two_seconds_and_no_torch():
@@ -167,13 +181,12 @@ def test_parsing_takes_under_two_seconds_and_no_torch():
         "import sys, time, pathlib, yaml\n"
         "start = time.process_time()\n"
         "from clip_sae.config import load_config\n"
-        "from clip_sae.plan import Plan\n"
+        "from clip_sae.analyses.planned import planned\n"
         "root = pathlib.Path('.')\n"
         "config = load_config(root / 'workflow/experiments/paper.yaml',"
         " root / 'workflow/schemas/config.schema.yaml')\n"
-        "plan = Plan(config, workflow=root / 'workflow', src=(root / 'src').resolve())\n"
-        "[plan.all_saes(name) for name in config['saes']]\n"
-        "plan.code('measure_reconstruction')\n"
+        "plan = planned(config, workflow=root / 'workflow', src=(root / 'src').resolve())\n"
+        "assert len(plan.steps) > 300\n"
         "assert 'torch' not in sys.modules\n"
         "print(time.process_time() - start)\n"
     )

@@ -1,10 +1,11 @@
-"""Edits → exactly the rules that a dry run plans; and what must never leave a stale file standing.
+"""Edits → exactly the jobs that a dry run plans; and what must never leave a stale file standing.
 
 The measured traps behind each case: a failed re-run, a lost .snakemake, touched or copied files,
 edits to imported modules.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,17 +14,20 @@ import time
 import pytest
 from small_project import Project
 
+INDEX = {"index_images/general", "summarise_datasets"}
 EXTRACT = {"extract_general_train_block0", "extract_general_test_block0"}
 TRAIN_MLP = {"train_vanilla_mlp_L00", "train_vanilla_mlp_L01"}
-TRAIN = TRAIN_MLP | {"train_topk_resid_L01"}
-MEASURE_MLP = {"measure_reconstruction_vanilla_mlp_L00", "measure_reconstruction_vanilla_mlp_L01"}
-MEASURE = MEASURE_MLP | {"measure_reconstruction_topk_resid_L01"}
-TABLE3 = {"table3", "render_table3"}
-TABLE4 = {"table4", "render_table4"}
-MAPS = {"fig4", "fig8", "plot_token_norms", "plot_l0_image"}
+TRAIN_TOPK = {"train_sae/topk_resid-01-base"}
+TRAIN = TRAIN_MLP | TRAIN_TOPK
+MEASURE_MLP = {f"measure_reconstruction/vanilla_mlp-{layer}" for layer in ("00", "01")}
+MEASURE_TOPK = {"measure_reconstruction/topk_resid-01"}
+MEASURE = MEASURE_MLP | MEASURE_TOPK
+TABLE3 = {"gather/table3.csv", "render/table3"}
+TABLE4 = {"gather/table4.csv", "render/table4"}
+MAPS = {"draw/fig4", "draw/fig8", "draw/token_norms", "draw_images/l0_image"}
 L0 = {"measure_l0"} | MAPS
-FIRING = {"measure_firing", "plot_firing"}
-CURVES = {"gather_curves", "plot_curves"}
+FIRING = {"measure_firing", "draw/firing"}
+CURVES = {"gather/training_curves.csv", "draw/training_curves"}
 AFTER_TRAINING = MEASURE | TABLE3 | TABLE4 | L0 | FIRING | CURVES
 AFTER_STORES = TRAIN | AFTER_TRAINING
 
@@ -35,26 +39,24 @@ def test_second_run_has_nothing_to_do(project: Project):
 # edit of config.yaml → the rules planned for it, no more and no fewer
 CONFIG_EDITS = {
     "analyses.bootstrap_resamples=200": (200, MEASURE | TABLE3 | TABLE4 | L0),
-    "analyses.l0.map_layer=0": (0, {"fig4"}),
+    "analyses.l0.map_layer=0": (0, {"draw/fig4"}),
     "analyses.l0.single_image=1": (1, L0),
     "analyses.reconstruction.table4=": (["topk_resid", "vanilla_mlp"], TABLE4),
     "zeroshot.templates=": (["a picture of the {}."], MEASURE | TABLE3 | TABLE4),
-    "saes.topk_resid.k=": (3, {"train_topk_resid_L01", "measure_reconstruction_topk_resid_L01"}
-                           | TABLE4 | FIRING | CURVES),
+    "saes.topk_resid.k=": (3, TRAIN_TOPK | MEASURE_TOPK | TABLE4 | FIRING | CURVES),
     "saes.topk_resid.architecture=": (["topk", "batchtopk", "matryoshka"],
-                                      {"train_topk_resid_L01",
-                                       "measure_reconstruction_topk_resid_L01"}
+                                      {"train_topk_resid_L01"} | MEASURE_TOPK
                                       | TABLE4 | FIRING | CURVES),
     # the evaluation split of layer 0 is there already, for vanilla_mlp
-    "saes.topk_resid.layers=": ([0, 1], {"extract_general_train_block0", "train_topk_resid_L00",
-                                         "measure_reconstruction_topk_resid_L00"}
+    "saes.topk_resid.layers=": ([0, 1], {"extract_general_train_block0",
+                                         "train_sae/topk_resid-00-base",
+                                         "measure_reconstruction/topk_resid-00"}
                                 | TABLE4 | FIRING | CURVES),
     "saes.vanilla_mlp.l1_coefficient=": ([1.0e-4, 1.0e-5, 1.0e-6],
                                          TRAIN_MLP | MEASURE_MLP | TABLE3 | FIRING | CURVES),
     "activations.permute_seed=": (1, EXTRACT | AFTER_STORES),
     "activations.layers_per_job=": (1, set()),
-    "datasets.general.on_bad_image=": ("skip", {"index_general", "summarise_datasets"} | EXTRACT
-                                      | AFTER_STORES),
+    "datasets.general.on_bad_image=": ("skip", INDEX | EXTRACT | AFTER_STORES),
 }  # fmt: skip
 
 
@@ -66,16 +68,20 @@ def test_config_edit_plans_exactly_what_depends_on_it(project: Project, edit: st
 
 
 # (file, text, replacement) → the rules planned for it
+POSITIONS = "src/clip_sae/analyses/l0/positions.py"
 CODE_EDITS = {
-    "comment": ("src/clip_sae/analyses/l0.py", "import math\n", "import math  # why\n", set()),
-    "docstring": ("src/clip_sae/analyses/l0.py", '"""How many', '"""Just how many', set()),
-    "analysis": ("src/clip_sae/analyses/l0.py", "import math\n", "import math\n\nX = 1\n", L0),
+    "comment": (POSITIONS, "import math\n",
+                "import math  # why\n", set()),
+    "docstring": (POSITIONS, '"""How many', '"""Just how many', set()),
+    "analysis": (POSITIONS, "import math\n", "import math\n\nX = 1\n", L0),
     "drawing": ("src/clip_sae/plotting/l0.py", "import math\n", "import math\n\nX = 1\n",
                 MAPS),
     "style": ("workflow/resources/style.mplstyle", "\n", "\n# a remark\n",
-              MAPS | {"plot_firing", "plot_curves"}),
-    "adapter": ("workflow/scripts/gather_curves.py", "import pandas as pd\n",
-                "import pandas as pd\n\nX = 1\n", CURVES),
+              MAPS | {"draw/firing", "draw/training_curves"}),
+    "step": ("src/clip_sae/analyses/firing/training_curves.py", "import pandas as pd\n",
+             "import pandas as pd\n\nX = 1\n", CURVES),
+    "plan": ("src/clip_sae/analyses/l0/plan.py", "DRAW = ", "X = 1\nDRAW = ", set()),
+    "job": ("src/clip_sae/running/job.py", "import json\n", "import json\n\nX = 1\n", set()),
     "extraction code": ("src/clip_sae/extraction.py", "import os\n", "import os\n\nX = 1\n", set()),
     "training version": ("src/clip_sae/versions.py", "TRAIN_VERSION = 2", "TRAIN_VERSION = 3",
                          AFTER_STORES),
@@ -106,6 +112,16 @@ def test_batch_size_threads_and_device_rerun_nothing(project: Project):
     assert project.planned(*settings, "--resources", "gpu=0", "--cores", "1") == set()
 
 
+def test_resources_on_the_command_line_reach_one_recipe_or_layer(project: Project):
+    """As docs/clusters.md says: a rule whose jobs differ by a wildcard is set by an expression."""
+    project.edit_config("saes.topk_resid.layers", [0, 1])
+    project.edit_config("saes.topk_resid.k", 3)
+    setting = 'train_sae:mem_mb=701 if wildcards.layer == "01" else 702'
+    text = project.run("--dry-run", "--set-resources", setting)
+    found = re.findall(r"wildcards: recipe=topk_resid, layer=(\d\d).*\n.*mem_mb=(\d+)", text)
+    assert set(found) == {("00", "702"), ("01", "701")}
+
+
 def test_copy_without_times_and_without_snakemake_folder_reruns_nothing(built, tmp_path):
     path = tmp_path / "clone"
     shutil.copytree(built.path, path, copy_function=shutil.copyfile)
@@ -122,7 +138,7 @@ def test_lost_snakemake_folder_and_a_config_edit_leave_no_stale_target(project: 
 def test_results_copied_over_without_their_records_are_made_again(project: Project):
     (project.path / "results/table3.csv").write_text("layer,ce\n0,1.0\n")
     (project.path / "results/table3.csv.spec.json").unlink()
-    assert "table3" in project.planned("results/table3.csv")
+    assert "gather/table3.csv" in project.planned("results/table3.csv")
 
 
 def test_failed_job_leaves_no_stale_table(project: Project):
@@ -137,7 +153,7 @@ def test_failed_job_leaves_no_stale_table(project: Project):
     # Mended: the old table, if it still stands, must not pass for the new one.
     trained.unlink()
     shutil.move(project.path / "aside", trained)
-    assert {"table4", "train_topk_resid_L01"} <= project.planned("results/table4.csv")
+    assert TRAIN_TOPK | {"gather/table4.csv"} <= project.planned("results/table4.csv")
     project.run("--cores", "2", "results/table4.csv")
     assert table.read_text() != before
     assert project.planned("results/table4.csv") == set()
@@ -147,7 +163,7 @@ def test_flipping_a_value_there_and_back_trains_once(project: Project):
     project.edit_config("saes.topk_resid.k", 3)
     project.run("--cores", "2", "results/table4.csv")
     project.edit_config("saes.topk_resid.k", 4)
-    assert project.planned("results/table4.csv") == {"table4"}
+    assert project.planned("results/table4.csv") == {"gather/table4.csv"}
 
 
 def test_new_value_of_a_sweep_trains_only_the_new_sae(project: Project):
@@ -162,7 +178,7 @@ def test_new_value_of_a_sweep_trains_only_the_new_sae(project: Project):
 
 def test_deleted_files_come_back_and_nothing_else_is_made(project: Project):
     (project.path / "results/fig8.svg").unlink()
-    assert project.planned() == {"fig8"}
+    assert project.planned() == {"draw/fig8"}
     project.run("--cores", "1")
     # A store may be deleted to free the disk while the figures stay up to date.
     shutil.rmtree(project.path / "results/activations")
@@ -170,7 +186,7 @@ def test_deleted_files_come_back_and_nothing_else_is_made(project: Project):
     project.edit_config("analyses.l0.single_image", 1)
     assert project.planned("results/fig4.png") == {
         "measure_l0",
-        "fig4",
+        "draw/fig4",
         "extract_general_test_block0",
     }
 
@@ -182,7 +198,7 @@ def test_other_weights_rebuild_and_touched_weights_do_not(project: Project):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    assert project.planned() == {"fingerprint_model"} | EXTRACT | AFTER_STORES
+    assert project.planned() == {"fingerprint_model/model-tiny"} | EXTRACT | AFTER_STORES
 
 
 def test_reason_is_printed(project: Project):

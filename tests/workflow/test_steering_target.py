@@ -1,5 +1,6 @@
 """Steerability as targets: its tables, and which edits measure again."""
 
+import re
 import shutil
 
 import pandas as pd
@@ -12,8 +13,8 @@ TABLES = ("results/steerability_units.csv.gz", "results/steerability_layers.csv"
           "results/steerability_grid.csv.gz", "results/steerability_rarefaction.csv",
           "results/steering_traces.csv")  # fmt: skip
 BASELINES = ("results/steerability_baselines_layers.csv",)
-MEASURE = {"measure_steering_latent_L01", "measure_steering_neuron_L01"}
-AFTER = {"steerability", "steerability_rarefaction", "steering_traces"}
+MEASURE = {"measure_steering"}
+AFTER = {"gather", "measure_rarefaction", "measure_traces"}
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_tables_hold_every_kind_and_edits_measure_what_they_change(steered: Proj
         "vocabulary.mask": ("words.txt", set()),
         "gamma": (0.2, MEASURE | AFTER),
         "baseline_units": (9, set()),
-        "traced": ({"layer": 1, "units": [3]}, {"steering_traces"}),
+        "traced": ({"layer": 1, "units": [3]}, {"measure_traces"}),
         "template": ("a {}", MEASURE | AFTER | {"embed_vocabulary"}),
     }
     config = steered.config
@@ -75,16 +76,22 @@ def test_tables_hold_every_kind_and_edits_measure_what_they_change(steered: Proj
         steered.write_config(config)
         steered.edit_config(f"analyses.steering.{key}", value)
         assert steered.planned(*TABLES) == expected, key
+        kinds = {"latent", "neuron"} if expected >= MEASURE else set()
+        assert kinds_measured(steered, *TABLES) == kinds, key
     steered.write_config(config)
     steered.edit_config("analyses.steering.baseline_units", 9)
-    assert steered.planned(*BASELINES) == {
-        "measure_steering_random_L01",
-        "steerability_baselines",
-    }
+    assert steered.planned(*BASELINES) == {"measure_steering", "gather"}
+    assert kinds_measured(steered, *BASELINES) == {"random"}
+
+
+def kinds_measured(project: Project, *targets: str) -> set[str]:
+    """Kinds of unit that a dry run would measure."""
+    text = project.run("--dry-run", *targets)
+    return set(re.findall(r"output: \S*/measurements/steering/(\w+)-L01-", text))
 
 
 def test_a_missing_word_list_is_told_by_the_job(steered: Project):
     steered.edit_config("analyses.steering.vocabulary.words", "20k.txt")
-    done = steered.snakemake("--cores", "1", "embed_vocabulary")
+    done = steered.snakemake("--cores", "1", "--until", "embed_vocabulary", "--", TABLES[0])
     assert done.returncode != 0
     assert "there is no word list 20k.txt; write the path" in done.stdout + done.stderr

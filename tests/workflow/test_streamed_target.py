@@ -5,9 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from small_project import Project
-
-TRAINED = "train_streamed_L01"
+from small_project import Project, plan_of
 
 
 def weights(folder):
@@ -22,11 +20,13 @@ def test_a_streamed_recipe_trains_without_a_store(project: Project):
     results = project.path / "results"
     project.write_config(config)
     shutil.rmtree(results / "activations")  # and it is not missed
-    assert project.planned(TRAINED) == {TRAINED}
-    log = project.run("--cores", "2", TRAINED)
+    [sae] = plan_of(project).saes("streamed", 1)
+    trained = sae.artefact.path
+    assert project.planned(trained) == {"train_sae/streamed-01-base"}
+    log = project.run("--cores", "2", trained)
     assert "images/s" in log and "training waited for them" in log
     assert not (results / "activations").exists()
-    assert project.planned(TRAINED) == set()
+    assert project.planned(trained) == set()
     stored, streamed = (weights(results / f"saes/{n}/L01") for n in ("topk_resid", "streamed"))
     for name, values in stored.items():
         # Extraction had other batches and two threads, so a last bit may differ here and there.

@@ -65,10 +65,10 @@ def test_the_table_follows_every_edit_and_a_second_run_does_nothing(birds: Proje
     birds.run("--cores", "2", TABLE, "--set-scatter", "units=2")
     assert (birds.path / TABLE).read_bytes() == whole and birds.planned(TABLE) == set()
 
-    # The job of this table also writes a file whose path holds a digest: after an edit that one is
-    # missing and the table is stale. Snakemake looks for the table alone.
+    # The table is made from a file whose path holds a digest: after an edit that one is missing
+    # and the table is stale.
     birds.edit_config("analyses.suppression.thresholds.n", 4)
     planned = birds.planned("results/table7.csv")
-    assert "choose_suppression_birds" in planned
+    assert any(job.startswith("choose_suppression") for job in planned)
     birds.run("--cores", "2", "results/table7.csv")
     assert birds.planned("results/table7.csv") == set()

@@ -17,7 +17,7 @@ TEST_STORES = {
     f"general_test_{hook}_L{layer}" for hook in ("mlp_out", "resid_post") for layer in ("00", "01")
 }
 DROP = {f"drop_{store}" for store in TRAIN_STORES | TEST_STORES}
-MAPS = {"measure_l0", "fig4", "fig8", "plot_token_norms", "plot_l0_image"}
+MAPS = {"measure_l0", "draw/fig4", "draw/fig8", "draw/token_norms", "draw_images/l0_image"}
 
 
 def clip_sae(project: Project, *arguments: str) -> subprocess.CompletedProcess:
@@ -70,7 +70,9 @@ def test_only_the_store_that_something_stale_reads_comes_back_and_goes_again(tem
         # firing rates of all recipes are one table
         *("drop_general_test_mlp_out_L00", "drop_general_test_mlp_out_L01"),
     }
-    assert {name for name in planned if name.startswith("train_")} == {"train_topk_resid_L01"}
+    assert {name for name in planned if name.startswith("train_")} == {
+        "train_sae/topk_resid-01-base"
+    }
     temporary.edit_config("saes.topk_resid.k", 4)
 
     temporary.edit_config("analyses.l0.single_image", 1)
@@ -87,9 +89,9 @@ def test_touched_files_and_a_forced_reader(temporary: Project):
     for path in sorted((temporary.path / "results").rglob("*")):
         os.utime(path)
     assert temporary.planned() == set()
-    forced = temporary.planned("--forcerun", "measure_reconstruction_topk_resid_L01")
-    assert "train_topk_resid_L01" not in forced
-    assert "measure_reconstruction_topk_resid_L01" in forced
+    forced = temporary.planned("--forcerun", "measure_reconstruction")
+    assert not any(name.startswith("train_") for name in forced)
+    assert "measure_reconstruction/topk_resid-01" in forced
     assert any(name.startswith("extract_general_test") for name in forced)
 
 

@@ -1,45 +1,32 @@
-"""Images → activations: one forward pass per split and block of layers fills its stores.
+"""Images → activations: one forward pass per split and block of layers fills several stores.
 
-INPUTS   manifest of the data set, fingerprint of the weights
-OUTPUTS  {results}/activations/{model}/{dataset}-{split}/{hook}-L{layer}-{digest}/COMPLETE.json
+A loop, because one pass makes several artefacts. Declared in src/clip_sae/planning/stores.py.
 
 Split over jobs (`--set-scatter extraction=8`): one begins the stores, each part fills ranges of
 images, whole shards of every store, and the last checks every byte of them and completes the stores.
 """
 
-for job in plan.extraction_jobs():
-    stores = [plan.store(key) for key in job.stores]
-    parts = split(scatter.extraction, *stores)
-    begun = parts_of(stores, [BEGIN]) if parts else []
-    arguments = {
-        "model": config["model"],
-        "activations": config["activations"],
-        "index": str(plan.index(job.dataset).folder),
-        "root": plan.data_root(job.dataset),
-        "max_pixels": config["datasets"][job.dataset]["max_pixels"],
-        "split": job.split,
-        "stores": [
-            {
-                "folder": str(store.folder),
-                "hook": key.hook,
-                "layer": key.layer,
-                "record": store.record,
-            }
-            for key, store in zip(job.stores, stores)
-        ],
-    }
+for job in plan.extraction_jobs(PASSES):
+    extraction = plan.extraction_step(job)
+    parts = parts_for(extraction, "extraction")
+    begun = parts_of(extraction.artefacts, [BEGIN]) if parts else []
+    turn = after_turns(job)
 
     rule:
+        """Fill the stores of a split and block of layers from one forward pass."""
         name:
-            f"extract_{job.name}"
+            extraction.name
         input:
-            needs(*stores, parts=parts) + after_turns(job),
+            lambda wildcards, step=extraction, parts=parts, turn=turn: [
+                *inputs(step, parts=parts),
+                *turn,
+            ],
         output:
-            [store.path for store in stores],
+            [store.path for store in extraction.artefacts],
         log:
-            f"{LOGS}/extract_{job.name}.log",
+            f"{LOGS}/{extraction.name}.log",
         benchmark:
-            f"{BENCHMARKS}/extract_{job.name}.tsv"
+            f"{BENCHMARKS}/{extraction.name}.tsv"
         conda:
             "../../envs/clip_sae.yaml"
         threads: 2
@@ -47,43 +34,50 @@ for job in plan.extraction_jobs():
             gpu=gpus,
             batch_size=256,
         params:
-            spec=job_spec(*stores, gathers=len(parts), **arguments),
+            step=job_json(plan, extraction, gathers=len(parts)),
         script:
-            "../scripts/extract_activations.py"
+            "../scripts/step.py"
 
     if not parts:
         continue
 
     rule:
+        """Begin the stores of a split, which the parts of an extraction fill."""
         name:
-            f"extract_{job.name}_begin"
+            f"{extraction.name}_begin"
         input:
-            needs(*begun) + after_turns(job),
+            lambda wildcards, step=extraction, begun=begun, turn=turn: [
+                *inputs(step, begun),
+                *turn,
+            ],
         output:
             temp(begun[0].path),
         log:
-            f"{LOGS}/extract_{job.name}_begin.log",
+            f"{LOGS}/{extraction.name}_begin.log",
         benchmark:
-            f"{BENCHMARKS}/extract_{job.name}_begin.tsv"
+            f"{BENCHMARKS}/{extraction.name}_begin.tsv"
         localrule: True
         conda:
             "../../envs/clip_sae.yaml"
         params:
-            spec=job_spec(*begun, part=BEGIN, **arguments),
+            step=job_json(plan, extraction, makes=begun, part=BEGIN),
         script:
-            "../scripts/extract_activations.py"
+            "../scripts/step.py"
 
     rule:
+        """Fill a range of images of the stores of a split."""
         name:
-            f"extract_{job.name}_part"
+            f"{extraction.name}_part"
         input:
-            needs(*parts, parts=begun),
+            lambda wildcards, step=extraction, parts=parts, begun=begun: inputs(
+                step, parts, begun
+            ),
         output:
-            the_part(parts),
+            temp(parts[0].path.replace(parts[0].spec["part"], "{scatteritem}")),
         log:
-            f"{LOGS}/extract_{job.name}_{{scatteritem}}.log",
+            f"{LOGS}/{extraction.name}_{{scatteritem}}.log",
         benchmark:
-            f"{BENCHMARKS}/extract_{job.name}_{{scatteritem}}.tsv"
+            f"{BENCHMARKS}/{extraction.name}_{{scatteritem}}.tsv"
         conda:
             "../../envs/clip_sae.yaml"
         threads: 2
@@ -91,6 +85,8 @@ for job in plan.extraction_jobs():
             gpu=gpus,
             batch_size=256,
         params:
-            spec=part_spec(parts, **arguments),
+            step=lambda wildcards, step=extraction, parts=parts: part_json(
+                step, parts, wildcards.scatteritem
+            ),
         script:
-            "../scripts/extract_activations.py"
+            "../scripts/step.py"

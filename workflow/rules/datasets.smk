@@ -1,138 +1,68 @@
 """Content from outside: data sets become manifests, weights become a fingerprint.
 
-INPUTS   the data folders named in the config (or none: the demo world is drawn), the checkpoint
-OUTPUTS  {results}/world/*, {results}/datasets/*/manifest.csv, {results}/fingerprints/model-*
+Declared in src/clip_sae/planning/sources.py.
 """
 
 
-rule fingerprint_model:
+use rule step as fingerprint_model with:
+    """Fingerprint the weights of a CLIP; weights of a hub are fetched here."""
     input:
-        needs(plan.model),
+        reads("fingerprint_model"),
     output:
-        plan.model.path,
+        makes("fingerprint_model"),
     log:
-        f"{LOGS}/fingerprint_model.log",
+        logs("fingerprint_model"),
     benchmark:
-        f"{BENCHMARKS}/fingerprint_model.tsv"
-    conda:
-        "../../envs/clip_sae.yaml"
-    params:
-        spec=job_spec(plan.model, model=config["model"]),
-    script:
-        "../scripts/fingerprint_model.py"
+        times("fingerprint_model")
 
 
-# How many images of each split, how many skipped: one row per data set.
-summary = plan.measured(
-    "datasets.csv",
-    "summarise_datasets",
-    upstream=[plan.index(name) for name in config["datasets"]],
-)
-TARGETS["all"] += [summary.path]
-
-
-rule summarise_datasets:
+use rule step as draw_world with:
+    """Draw one set of the demo world in the layout of the real set that it stands for."""
     input:
-        needs(summary),
+        reads("draw_world"),
     output:
-        with_sidecar(summary),
+        makes("draw_world"),
     log:
-        f"{LOGS}/summarise_datasets.log",
+        logs("draw_world"),
     benchmark:
-        f"{BENCHMARKS}/summarise_datasets.tsv"
+        times("draw_world")
+    threads: 2
+
+
+use rule step as attack_images with:
+    """Copy a data set, each image as it is and with another class's name written on it."""
+    input:
+        reads("attack_images"),
+    output:
+        makes("attack_images"),
+    log:
+        logs("attack_images"),
+    benchmark:
+        times("attack_images")
+    threads: 2
+
+
+use rule step as index_images with:
+    """List a data set: its manifest, its classes and a fingerprint of its content."""
+    input:
+        reads("index_images"),
+    output:
+        makes("index_images"),
+    log:
+        logs("index_images"),
+    benchmark:
+        times("index_images")
+    threads: 2
+
+
+use rule step as summarise_datasets with:
+    """Count the images of every data set by split, and those skipped."""
+    input:
+        reads("summarise_datasets"),
+    output:
+        makes("summarise_datasets"),
+    log:
+        logs("summarise_datasets"),
+    benchmark:
+        times("summarise_datasets")
     localrule: True
-    conda:
-        "../../envs/clip_sae.yaml"
-    params:
-        spec=job_spec(
-            summary,
-            script="summarise_datasets",
-            datasets={name: plan.index(name).path for name in config["datasets"]},
-        ),
-    script:
-        "../scripts/summarise_datasets.py"
-
-
-for dataset, block in config["datasets"].items():
-    index = plan.index(dataset)
-    if block["draw"] is not None:
-        drawn = plan.drawn(dataset)
-
-        rule:
-            name:
-                f"draw_{dataset}"
-            input:
-                needs(drawn),
-            output:
-                drawn.path,
-            log:
-                f"{LOGS}/draw_{dataset}.log",
-            benchmark:
-                f"{BENCHMARKS}/draw_{dataset}.tsv"
-            conda:
-                "../../envs/clip_sae.yaml"
-            threads: 2
-            params:
-                spec=job_spec(drawn, draw=block["draw"]),
-            script:
-                "../scripts/draw_dataset.py"
-
-    if block["attack"] is not None:
-        attacked = plan.attacked(dataset)
-        source = block["attack"]["dataset"]
-
-        rule:
-            name:
-                f"attack_{dataset}"
-            input:
-                needs(attacked),
-            output:
-                attacked.path,
-            log:
-                f"{LOGS}/attack_{dataset}.log",
-            benchmark:
-                f"{BENCHMARKS}/attack_{dataset}.tsv"
-            conda:
-                "../../envs/clip_sae.yaml"
-            threads: 2
-            params:
-                spec=job_spec(
-                    attacked,
-                    attack=block["attack"],
-                    root=plan.data_root(dataset),
-                    index=str(plan.index(source).folder),
-                    data_root=plan.data_root(source),
-                    decoding=plan.decoding(source),
-                ),
-            script:
-                "../scripts/attack_dataset.py"
-
-    rule:
-        name:
-            f"index_{dataset}"
-        input:
-            needs(index),
-        output:
-            complete=index.path,
-            manifest=f"{index.folder}/manifest.csv",
-            classes=f"{index.folder}/classes.csv",
-        log:
-            f"{LOGS}/index_{dataset}.log",
-        benchmark:
-            f"{BENCHMARKS}/index_{dataset}.tsv"
-        conda:
-            "../../envs/clip_sae.yaml"
-        threads: 2
-        params:
-            spec=job_spec(
-                index,
-                dataset=block,
-                root=plan.data_root(dataset),
-                photographs=(
-                    str(plan.index(block["augment"]["dataset"]).folder)
-                    if block["augment"]
-                    else None
-                ),
-            ),
-        script:
-            "../scripts/index_dataset.py"

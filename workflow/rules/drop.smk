@@ -8,102 +8,70 @@ Only with `activations.temporary` or `layers_at_once`. What is deleted comes bac
 something out of date reads it, alone and not with all layers of its split.
 """
 
-from clip_sae.dropping import is_on_disk, marker_of
-from clip_sae.store_turns import closure, readers, turns, will_run
+import sys
 
-# Records of deletions, for `python -m clip_sae gc`; and those of stores that this run will delete.
-MARKERS = []
-DROPS = {}
+from clip_sae.planning.temporary import Deletions
+
+# Which stores a run needs depends on its targets, and so do the rules: Snakemake 9.27 sets
+# `workflow.dag_settings` only after it has read the workflow (api.py, DAGApi.__post_init__), so the
+# command line is read here once more. A cluster's job is started for one target; the environment
+# tells it those of the run, or it would come to other rules.
+PASSES = {}
 
 
-TURN_OF = {}
+def targets_of_run():
+    """The targets of this run."""
+    from snakemake.cli import parse_args
+
+    if not workflow.is_main_process:
+        return dict(os.environ).get("CLIP_SAE_TARGETS", "all").split(os.pathsep)
+    found = []
+    if "snakemake" in sys.argv[0]:
+        found = sorted(parse_args(sys.argv[1:])[1].targets)
+    os.environ |= {"CLIP_SAE_TARGETS": os.pathsep.join(found or ["all"])}
+    return found or ["all"]
+
 
 if plan.temporary:
+    run_targets = targets_of_run()  # sets the variable that the next line requires
 
-    # A job's own process must come to the same rules as the one that started it.
     envvars:
         "CLIP_SAE_TARGETS",
 
-    UPSTREAM = {
-        made.path: {up.path for other in artefacts for up in other.upstream}
-        for artefacts in JOBS
-        for made in artefacts
-    }
-    # What a rule makes beside its artefacts: a figure's .svg.
-    for rule_ in workflow.rules:
-        paths = [str(path) for path in rule_.output]
-        behind = set().union(*(UPSTREAM.get(path, ()) for path in paths))
-        beside = [path for path in paths if path not in UPSTREAM]
-        UPSTREAM |= {path: behind for path in beside}
-        MISSING.update(path for path in beside if not os.path.exists(path))
-    STORES = {artefact.path: key for key, artefact in plan.stores.items()}
-    ASKED_PATHS = asked_paths()
-    NEEDED = closure(UPSTREAM, ASKED_PATHS)
-    RUNS = will_run(UPSTREAM, ASKED_PATHS, STALE, MISSING)
-    READERS = readers(UPSTREAM, STORES, NEEDED)
-    MARKERS = [marker_of(path, RESULTS) for path in STORES]
-    WANTED = {path for path in STORES if RUNS.intersection(READERS[path])}
-    AT_ONCE = config["activations"]["layers_at_once"]
-    if AT_ONCE:
-        cut = turns(
-            {
-                path: ((key.dataset, key.split), key.layer)
-                for path, key in STORES.items()
-                if READERS[path]
-            },
-            UPSTREAM,
-            NEEDED,
-            AT_ONCE,
-        )
-        places = [turn.place for turn in cut]
-        TURN_OF = {
-            key: index - places.index(turn.place)
-            for index, turn in enumerate(cut)
-            for key in STORES.values()
-            if (key.dataset, key.split) == turn.place and key.layer in turn.layers
-        }
-    for path, key in STORES.items():
-        if path not in WANTED:
-            plan.parts[key] = f"_{key.hook}_L{key.layer:02d}"
-        elif AT_ONCE:
-            plan.parts[key] = f"_turn{TURN_OF[key]}"
-    for path, key in STORES.items():
-        folder, marker = plan.store(key).folder, marker_of(path, RESULTS)
-        if not READERS[path] or not (path in WANTED or is_on_disk(folder)):
-            continue
-        DROPS[key] = marker
-        # What is not there and will not be made is not waited for. What is there may run for a
-        # reason of Snakemake's own, such as the mark of a job that was killed with its run.
-        made = [
-            reader
-            for reader in READERS[path]
-            if reader in RUNS or os.path.exists(reader)
-        ]
-        if os.path.exists(marker) and workflow.is_main_process:
-            mark_stale(marker)
+    deletions = Deletions(plan, STATE, run_targets)
+    PASSES = deletions.passes
+    for store in deletions.all:
+        if store.again and workflow.is_main_process:
+            mark_stale(store.marker)
 
         rule:
+            """Delete a store when everything that this run makes from it is made."""
             name:
-                f"drop_{key.dataset}_{key.split}_{key.hook}_L{key.layer:02d}"
+                store.name
             input:
-                made if workflow.is_main_process else [],
-                [STALE_MARK] if os.path.exists(marker) else [],
+                store.readers if workflow.is_main_process else [],
+                [STALE_MARK] if store.again else [],
             output:
-                marker,
+                store.marker,
             log:
-                f"{LOGS}/drop_{key.dataset}_{key.split}_{key.hook}_L{key.layer:02d}.log",
+                f"{LOGS}/{store.name}.log",
             localrule: True
             conda:
                 "../../envs/clip_sae.yaml"
             params:
-                spec=job_spec(store=str(folder), marker=marker),
+                step=store.step,
             script:
-                "../scripts/drop_store.py"
+                "../scripts/step.py"
 
-    for target, paths in TARGETS.items():
-        also = TARGETS["adaptation"] if target == "extended" else []
-        needed = closure(UPSTREAM, [*paths, *also])
-        own = readers(UPSTREAM, STORES, needed)
-        TARGETS[target] = paths + [
-            marker for key, marker in DROPS.items() if own[plan.store(key).path]
-        ]
+
+def files_of(target):
+    """The files of a target, with the records of the stores that are deleted for it."""
+    also = deletions.of_target(target) if plan.temporary else []
+    return plan.files_of(target) + also
+
+
+def after_turns(job):
+    """Inputs of an extraction that has to wait until stores of earlier layers are deleted."""
+    if not plan.temporary or not workflow.is_main_process:
+        return []
+    return deletions.before(job)

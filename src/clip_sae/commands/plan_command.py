@@ -5,10 +5,9 @@ import json
 import os
 from pathlib import Path
 
-from clip_sae.commands.workflow import run_snakemake
+from clip_sae.commands.workflow import plan_of
 from clip_sae.hardware import local_gpus
 
-SCHEMA = Path("workflow/schemas/config.schema.yaml")
 TARGETS = ("all", "extended", "adaptation")
 
 
@@ -45,31 +44,18 @@ def add_plan(verbs) -> None:
 def run_plan(options: argparse.Namespace) -> int:
     """Print the plan; returns 1 where the disk is too small, 3 where nobody can say, else 0."""
     # pandas and numpy take a while to import: only where they are used
-    from clip_sae.config import load_config
-    from clip_sae.plan import Plan
+    from clip_sae.planning.jobs import work_listing
+    from clip_sae.planning.staleness import Staleness
     from clip_sae.scale.estimate import Estimator
     from clip_sae.scale.images import parse_images
     from clip_sae.scale.listing import WorkListing
     from clip_sae.scale.report import report
-    from clip_sae.specs import read_json
 
-    if not SCHEMA.is_file():
-        raise ValueError(
-            f"{SCHEMA} is not below {Path.cwd()}: run `python -m clip_sae plan` in the workflow's "
-            "folder, beside its Snakefile."
-        )
-    if not options.config.is_file():
-        raise ValueError(f"--config {options.config} is not a file; config.yaml is the default.")
     given = parse_images(options.images)
-    config = load_config(options.config, SCHEMA)
+    plan = plan_of(options.config)
+    config = plan.config
     _check_images(given, config, options.config)
-    plan = Plan(config, workflow=SCHEMA.parents[1], src=Path(__file__).resolve().parents[2])
-    # --nolock: a run may be under way, which this neither disturbs nor waits for
-    arguments = ("list_work", "--forcerun", "list_work", "--nolock")
-    run_snakemake(options.config, *arguments, quiet=True)
-    listed = read_json(Path(plan.results) / "work.json")
-    if listed is None:
-        raise RuntimeError(f"snakemake wrote no list of work for {options.config}")
+    listed = work_listing(plan, Staleness.of(plan))
     speeds = _speeds(options)
     listing = WorkListing.from_dict(listed)
     estimate = Estimator(plan, listing, options.target, given, speeds).estimate()

@@ -1,8 +1,32 @@
-"""Snakemake in a process of its own, with one config: the package itself never imports it."""
+"""The plan of a config, and Snakemake in a process of its own: the package never imports it."""
 
 import subprocess
 import sys
 from pathlib import Path
+
+SCHEMA = Path("workflow/schemas/config.schema.yaml")
+
+
+def plan_of(config: Path):
+    """Return the whole plan of a config file, for the workflow in this folder.
+
+    Raises ValueError where the folder holds no workflow, or the config is no file.
+    """
+    # jsonschema and the analyses' plans take a while to import: only where they are used
+    from clip_sae.analyses.planned import planned
+    from clip_sae.config import load_config
+
+    if not config.is_file():
+        raise ValueError(f"--config {config} is not a file; config.yaml is the default.")
+    if not SCHEMA.is_file():
+        raise ValueError(
+            f"{SCHEMA} is not below {Path.cwd()}: run `python -m clip_sae` in the workflow's "
+            "folder, next to its Snakefile."
+        )
+    # absolute, as Snakemake's own paths are: they stand in jobs, not in digests
+    folder = SCHEMA.parents[1].resolve()
+    src = folder.parent / "src"  # as the Snakefile: code digests are of the workflow's own code
+    return planned(load_config(config, SCHEMA), workflow=folder, src=src)
 
 
 def run_snakemake(config: Path, *arguments: str, quiet: bool = False) -> None:

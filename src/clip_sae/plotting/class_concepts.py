@@ -1,6 +1,6 @@
 """Accuracy against the number of a class's latents that are kept or taken out (PatchSAE §4.1).
 
-Table: from `clip_sae.analyses.concepts.class_table`.
+Table: from `clip_sae.analyses.class_concepts.class_table`.
 """
 
 import pandas as pd

@@ -1,6 +1,6 @@
 """The frontier of SAE architectures: quality against L0, a curve each, and the same as a table.
 
-Tables: from `clip_sae.analyses.frontier`, means over seeds with their least and greatest.
+Tables: from `clip_sae.analyses.frontier.curves`, means over seeds with their least and greatest.
 """
 
 import pandas as pd

@@ -2,7 +2,7 @@
 
 The paper compares latents with neurons only (Section 6.2.3). Random directions, PCA directions of
 equal norm and the latents of an untrained SAE show what any direction of that length would do.
-Tables: a histogram from `steering_histogram.histogram` and the layer table, all kinds.
+Tables: steerability_baselines_histogram.csv and the layer table, all kinds.
 """
 
 import numpy as np
@@ -68,7 +68,7 @@ def draw_baselines(
 ) -> Figure:
     """Return the baselines: who is how steerable, and words reached over β and per unit.
 
-    `table`: from `histogram`, all kinds; `layers`, `rarefaction`: as of Fig. 7, all kinds. All
+    `table`: the histogram, all kinds; `layers`, `rarefaction`: as of Fig. 7, all kinds. All
     panels but the steerable share by layer are of the last layer.
     """
     kinds = kinds_of(layers)

@@ -1,7 +1,7 @@
 """Fig. 6: how many latents are steerable, and how far.
 
-Steering paper, Section 6.2.2, Eq. 7 and Fig. 6. Tables: steerability_units.csv.gz (through
-`histogram`) and steerability_layers.csv.
+Steering paper, Section 6.2.2, Eq. 7 and Fig. 6. Tables: steerability_histogram.csv and
+steerability_layers.csv.
 """
 
 import math
@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from clip_sae.plotting import theme
 from clip_sae.plotting.steering_tables import (
     KINDS,
-    UNIT_COLUMNS,
     counted,
     kinds_of,
     paper_value,
@@ -22,48 +21,14 @@ from clip_sae.plotting.steering_tables import (
     strength_name,
 )
 
-WIDTH = 0.02  # of a bin; γ = 0.10 and S = 0.9 lie on edges
-_PLACE = ["layer", "kind", "label", "strength"]
-_COLUMNS = (*_PLACE, "s_low", "s_high", "n_units", "n_alive")
+_COLUMNS = ("layer", "kind", "label", "strength", "s_low", "s_high", "n_units", "n_alive")
 _ALL, _ALIVE = "#9CC9E5", "#0072B2"
-
-
-def histogram(units: pd.DataFrame) -> pd.DataFrame:
-    """Count units by steerability, in bins (s_low, s_high]: above an edge means strictly above it.
-
-    `units`: columns `steering_tables.UNIT_COLUMNS`, steerability in [0, 2]. Returns columns layer,
-    kind, label, strength, s_low, s_high, n_units, n_alive; all groups share their bins, and S = 0
-    lies in the first.
-    """
-    theme.require_columns(units, UNIT_COLUMNS, "the steerability of units")
-    values = units.steerability
-    if values.isna().any() or (values < 0).any():
-        bad = units[values.isna() | (values < 0)].iloc[0]
-        raise ValueError(
-            f"steerability lies in [0, 2]; unit of kind {bad.kind} at layer {bad.layer} has "
-            f"{bad.steerability}"
-        )
-    n_bins = max(round(1 / WIDTH), math.ceil(values.max() / WIDTH - 1e-9))
-    edges = np.round(np.arange(n_bins + 1) * WIDTH, 10)
-    parts = []
-    for place, rows in units.groupby(_PLACE):
-        bins = np.clip(np.searchsorted(edges, rows.steerability, side="left") - 1, 0, n_bins - 1)
-        alive = rows.alive.to_numpy(dtype=bool)
-        parts.append(
-            pd.DataFrame(dict(zip(_PLACE, place, strict=True)), index=range(n_bins)).assign(
-                s_low=edges[:-1],
-                s_high=edges[1:],
-                n_units=np.bincount(bins, minlength=n_bins),
-                n_alive=np.bincount(bins[alive], minlength=n_bins),
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
 
 
 def plot_histogram(rows: pd.DataFrame, ax: Axes, *, gamma: float) -> Axes:
     """Draw one layer's histogram with a logarithmic count and a line at γ; dead units pale on top.
 
-    `rows`: of one layer, kind and strength, as `histogram` returns them.
+    `rows`: of one layer, kind and strength, of steerability_histogram.csv.
     """
     theme.require_columns(rows, _COLUMNS, "the histogram of steerability")
     rows = rows.sort_values("s_low")
@@ -97,9 +62,9 @@ def draw_steerability(
     gamma: float,
     kind: str = "latent",
 ) -> Figure:
-    """Return Fig. 6: the last layer large, the others small, counts beside the paper's.
+    """Return Fig. 6: the last layer large, the others small, counts next to the paper's.
 
-    `table`: from `histogram`; `layers`: the layer table; `paper`: resources/paper/steering.csv.
+    `table`: steerability_histogram.csv; `layers`: the layer table; `paper`: paper/steering.csv.
     """
     theme.require_columns(table, _COLUMNS, "the histogram of steerability")
     kinds_of(table)

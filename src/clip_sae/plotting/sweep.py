@@ -1,6 +1,6 @@
 """The learning-rate × sparsity sweep: three maps over the log grid and the trade-off they make.
 
-Steering paper App. 10.1. Table: one row per SAE, `chosen` from `clip_sae.analyses.sweep`.
+Steering paper App. 10.1. Table: one row per SAE, `chosen` from `clip_sae.analyses.sweep.points`.
 """
 
 import numpy as np

@@ -179,6 +179,11 @@ def to_html(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> 
     return html_page(layout.caption.split(".")[0], [html_table(table, paper, layout)])
 
 
+def both(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> dict[str, str]:
+    """Render as Markdown and as an HTML page: {"md": text, "html": text}."""
+    return {"md": to_markdown(table, paper, layout), "html": to_html(table, paper, layout)}
+
+
 def html_page(title: str, tables: Sequence[str]) -> str:
     """Return a whole HTML page of tables from `html_table`."""
     return (

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from clip_sae.adaptation_plan import AdaptationPlan
-from clip_sae.plan import Plan, PlannedSae
+from clip_sae.planning.plan import Plan, PlannedSae
 from clip_sae.scale.disk import Disk, free_bytes, peak_of_turns
 from clip_sae.scale.listing import WorkListing
 from clip_sae.scale.needs import Needs
@@ -62,6 +61,7 @@ class Estimator(Needs):
             self.cut if self.block["layers_at_once"] else [],
             unknown,
             self._absent_roots(),
+            {place.split("/")[0]: self.plan.index(place.split("/")[0]).path for place in unknown},
         )
 
     def _absent_roots(self) -> dict[str, str]:
@@ -138,18 +138,18 @@ class Estimator(Needs):
         due = [job for job in jobs if self.to_make.intersection(job["makes"])]
         stage = Stage(name, len(jobs), len(due))
         if formula is None:
-            ran = {job["rule"]: 1.0 for job in jobs}
+            ran = {job["job"]: 1.0 for job in jobs}
             per_job = measured_rate(ran, self.seconds)
             if per_job:
                 stage.hours = len(due) / per_job.per_second / 3600
                 stage.how = f"{1 / per_job.per_second:.1f} s a job, {per_job.source}"
             return stage
         text, flops = formula
-        work = {job["rule"]: flops(job) for job in jobs}
-        stage.unit, stage.work = "FLOP", float(sum(work[job["rule"]] for job in due))
+        work = {job["job"]: flops(job) for job in jobs}
+        stage.unit, stage.work = "FLOP", float(sum(work[job["job"]] for job in due))
         rate = self.speeds.flops
         if "flops" not in self.speeds.given:
-            done = {job["rule"]: work[job["rule"]] for job in jobs if job not in due}
+            done = {job["job"]: work[job["job"]] for job in jobs if job not in due}
             # what is out of date ran as well, on work that an edit may have changed
             rate = measured_rate(done, self.seconds) or measured_rate(work, self.seconds) or rate
         stage.hours = stage.work / rate.per_second / 3600
@@ -220,15 +220,14 @@ class Estimator(Needs):
 
     def _adapted_bytes(self) -> int:
         """Stores of adapted models, which are targets themselves and are always kept."""
-        if "adaptation" not in self.plan.config["analyses"]:
+        adaptation = self.plan.of("adaptation")
+        if adaptation is None:
             return 0
-        adaptation = AdaptationPlan(self.plan)
         total = 0
         for dataset, method, seed in adaptation.stored:
-            stores = list(adaptation.stores(dataset, method, seed).values())
-            prompts = adaptation.methods.get(method, {})
-            n_prompts = {"vpt": "n_visual", "maple": "n_context"}.get(adaptation.kind(method))
-            n = prompts[n_prompts] if n_prompts else 0
+            stores = adaptation.extraction(dataset, method, seed).artefacts
+            n_prompts = {"vpt": "n_visual", "maple": "n_context"}.get(adaptation.kinds[method])
+            n = adaptation.methods[method][n_prompts] if n_prompts else 0
             images = self.images(dataset, adaptation.datasets[dataset]["test"]).n or 0
             due = [store for store in stores if store.path in self.to_make]
             total += len(due) * store_bytes(images, self.sizes, self.block, n)

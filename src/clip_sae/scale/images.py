@@ -12,7 +12,7 @@ import pandas as pd
 
 from clip_sae.augment_config import operations_of
 from clip_sae.datasets.counts import OFFICIAL
-from clip_sae.plan import Plan
+from clip_sae.planning.plan import Plan
 
 SPLITS = ("train", "val", "test")
 

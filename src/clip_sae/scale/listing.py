@@ -1,6 +1,6 @@
 """What the workflow says of a config: its jobs, its stores, its targets, and what is missing.
 
-Snakemake is asked in a process of its own (rule list_work); it runs no other job.
+Read from the plan alone; Snakemake is not started.
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,11 @@ from clip_sae.store_turns import closure, readers, will_run
 
 @dataclass(frozen=True)
 class WorkListing:
-    """The content of {results}/work.json, which the rule list_work writes.
+    """The work of a config, as `planning.jobs.work_listing` lists it.
 
-    jobs: [{rule, stage, makes, reads}] of all jobs but extractions; reads are all paths that the
-        job needs. stores: [{path, dataset, split, hook, layer}]. targets: {name: paths}.
+    jobs: [{job, stage, makes, reads}] of all jobs but extractions; `job` names its benchmark, reads
+        are all paths that the job needs. stores: [{path, dataset, split, hook, layer}].
+    targets: {name: paths}.
     stale, missing: paths that are out of date, or not there.
     """
 
@@ -27,7 +28,7 @@ class WorkListing:
 
     @classmethod
     def from_dict(cls, content: Mapping) -> "WorkListing":
-        """Read what the rule wrote."""
+        """Read the listing."""
         return cls(
             content["jobs"],
             content["stores"],

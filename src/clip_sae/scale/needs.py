@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from clip_sae.plan import Plan, PlannedSae
+from clip_sae.planning.plan import Plan, PlannedSae
 from clip_sae.scale.images import ImageCount, count_images
 from clip_sae.scale.listing import WorkListing
 from clip_sae.scale.quantities import SplitWork

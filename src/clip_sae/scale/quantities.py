@@ -58,7 +58,7 @@ class Estimate:
     """All of it. Bytes, FLOPs, hours of one device.
 
     `unknown`: "data set/split" whose images nobody has counted. `absent`: {data set: root} of what
-    has to be brought and is not there.
+    has to be brought and is not there. `indices`: {data set: the file that counts its images}.
     """
 
     target: str
@@ -69,6 +69,7 @@ class Estimate:
     turns: list[Turn]
     unknown: list[str] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
+    indices: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict:
         """Plain values, for JSON."""

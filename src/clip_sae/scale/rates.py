@@ -1,6 +1,6 @@
 """How fast a stage works: measured in earlier jobs of the same results, else taken to be.
 
-Snakemake's benchmark files ({results}/benchmarks/<rule>.tsv) hold the seconds of each job's last
+Snakemake's benchmark files ({results}/benchmarks/**.tsv) hold the seconds of each job's last
 run, and so of this machine. They contain starting Python and loading weights, some seconds a job.
 """
 
@@ -25,23 +25,30 @@ class Rate:
 
 
 def read_seconds(benchmarks: Path) -> dict[str, float]:
-    """Return {rule: seconds of its last run}, without files that cannot be read.
+    """Return {job: seconds of its last run}, without files that cannot be read.
 
     Without jobs that were split as well: their own file holds the gathering of the parts only.
     """
     found = {}
-    files = sorted(benchmarks.glob("*.tsv")) if benchmarks.is_dir() else []
-    split = {re.sub(r"_\d+-of-\d+$", "", path.stem) for path in files if "-of-" in path.stem}
-    for path in files:
-        if path.stem in split:
+    files = {str(p.relative_to(benchmarks).with_suffix("")): p for p in benchmarks.rglob("*.tsv")}
+    split = {re.sub(r"[_-]\d+-of-\d+$", "", name) for name in files if "-of-" in name}
+    # of several digests the last one run
+    for name, path in sorted(files.items(), key=lambda item: item[1].stat().st_mtime):
+        if name in split:
             continue
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
         try:
-            found[path.stem] = float(rows[-1]["s"])
+            seconds = float(rows[-1]["s"])
         except (IndexError, KeyError, TypeError, ValueError):
             continue  # a killed job's file
+        found[without_digest(name)] = seconds
     return found
+
+
+def without_digest(job: str) -> str:
+    """A job's name without its digest: an edit changes the digest, and hardly the seconds."""
+    return re.sub(r"[-/][0-9a-f]{10}$", "", job)
 
 
 def measured_rate(work: Mapping[str, float], seconds: Mapping[str, float]) -> Rate | None:

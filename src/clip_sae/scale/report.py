@@ -233,12 +233,12 @@ def _unknown(estimate: Estimate, config: str) -> list[str]:
     if not estimate.unknown:
         return []
     example = " ".join(f"--images {place}=N" for place in estimate.unknown[:2])
-    rules = dict.fromkeys("index_" + place.split("/")[0] for place in estimate.unknown)
+    indices = dict.fromkeys(estimate.indices[place.split("/")[0]] for place in estimate.unknown)
     of = f" --configfile {config}" if config else ""
     return _wrapped("Nobody knows the number of images of: ", estimate.unknown) + [
         f"They count as 0 here, so bytes, hours and the disk are too small. Say them ({example}),",
         "or index them first:",
-        f"  snakemake {' '.join(rules)}{of}",
+        f"  snakemake {' '.join(indices)}{of}",
     ]
 
 

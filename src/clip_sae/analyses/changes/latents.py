@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clip_sae.adaptation import AdaptedClip
 from clip_sae.analyses.changes.answers import Task
-from clip_sae.analyses.concepts.class_counts import THRESHOLD, ClassCounter, ClassCounts
+from clip_sae.analyses.shared.class_counts import THRESHOLD, ClassCounter, ClassCounts
 from clip_sae.sae import Sae
 
 

@@ -16,7 +16,7 @@ PERSISTS, APPEARS, VANISHES = "persists", "appears", "vanishes"
 
 
 class Counts(Protocol):
-    """Class-level counts, see `clip_sae.analyses.concepts.class_counts`."""
+    """Class-level counts, see `clip_sae.analyses.shared.class_counts`."""
 
     counts: np.ndarray
     n_images: np.ndarray

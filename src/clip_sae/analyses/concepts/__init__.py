@@ -1,4 +1,4 @@
-"""Concepts of SAE latents: what each stands for, where it is, and which classes it serves.
+"""Concepts of SAE latents: what each stands for, and where it is.
 
-PatchSAE (Lim et al. 2024, arXiv 2412.05276) §3 and §4.
+PatchSAE (Lim et al. 2024, arXiv 2412.05276) §3.
 """

@@ -4,12 +4,11 @@ PatchSAE §3.3 shows masks over images and scores none; here they are scored aga
 own masks. Patches tile the image, so IoU over pixels follows exactly from each patch's coverage.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
 import numpy as np
+import pandas as pd
 
-from clip_sae.datasets import decode_image
+from clip_sae.datasets.pixels import each_image
+from clip_sae.inputs import ImageFiles
 
 MASK_LEVEL = 127  # of 255; brighter is on the object
 
@@ -32,22 +31,23 @@ def patch_coverage(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 
 
 def read_masks(
-    paths: Sequence[Path], grid: tuple[int, int], decoding: Mapping
+    masks: ImageFiles, rows: pd.DataFrame, grid: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return masks bool [image, height, width] and coverage [image, patch] of mask files.
+    """Return masks bool [image, height, width] and coverage [image, patch] of rows of a manifest.
 
     Args:
-        paths: images that are white on the object, of the size of the images that they belong to.
-        decoding: of those images, as for `decode_image`: masks are cut out as the images are.
+        masks: where they are, under the paths of their images: white on the object, of their
+            images' size, and decoded (turned, mirrored, cropped) as they are.
     """
+    paths = [masks.root / path for path in rows["path"]]
     lacking = [path for path in paths if not path.is_file()]
     if lacking:
         raise FileNotFoundError(
             f"{len(lacking)} of {len(paths)} masks are missing, e.g. {lacking[0]}. Give a mask for "
             f"every image of the split, or leave analyses.concepts.masks out."
         )
-    masks = np.stack([decode_image(path, **decoding)[..., 0] > MASK_LEVEL for path in paths])
-    return masks, np.stack([patch_coverage(mask, grid) for mask in masks])
+    objects = np.stack([one[..., 0] > MASK_LEVEL for one in each_image(masks, rows)])
+    return objects, np.stack([patch_coverage(mask, grid) for mask in objects])
 
 
 def above_share(maps: np.ndarray, low: np.ndarray | float, share: float) -> np.ndarray:

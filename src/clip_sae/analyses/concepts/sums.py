@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clip_sae.analyses.concepts.class_counts import THRESHOLD, ClassCounter, ClassCounts
+from clip_sae.analyses.shared.class_counts import THRESHOLD, ClassCounter, ClassCounts
+from clip_sae.analyses.shared.top_images import TopImages, measure_top_images
 from clip_sae.analyses.suppression.ablation import Units
 from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.analyses.top_images import TopImages, measure_top_images
 
 
 class Watcher(Protocol):
@@ -189,7 +189,7 @@ class ConceptSums:
     strongest: StrongestUnits | None
 
 
-def measure_concepts(
+def measure_units(
     images: StoreImages,
     units: Mapping[str, Units],
     label: np.ndarray,

@@ -1,7 +1,5 @@
 """Embeddings of a split's images by any CLIP: the space in which latents are judged."""
 
-import io
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,47 +8,33 @@ import torch
 from tqdm import tqdm
 
 from clip_sae.clip import ClipModel
-from clip_sae.datasets import decode_image
+from clip_sae.datasets.pixels import decode_row
 from clip_sae.extraction_stages import StageClock, decoded_batches
-from clip_sae.npz import read_arrays
-from clip_sae.specs import write_bytes
+from clip_sae.inputs import ImageFiles
+from clip_sae.npz import read_arrays, write_arrays
 
 
 @torch.inference_mode()
-def embed_images(
+def image_embeddings(
     model: ClipModel,
-    manifest: pd.DataFrame,
-    root: Path,
+    images: ImageFiles,
+    rows: pd.DataFrame,
     *,
-    decoding: Mapping,
     batch_images: int = 256,
     workers: int = 1,
     progress: bool = True,
 ) -> np.ndarray:
-    """Return embeddings of unit length [image, d_embed] float32 of the manifest's rows.
+    """Return embeddings of unit length [image, d_embed] float32 of rows of the manifest.
 
-    Args:
-        root: what the manifest's paths are relative to.
-        decoding: `preprocess`, `exif` and `max_pixels` of `decode_image`; the size is the model's.
+    The images have the size that `model` takes, whatever that of `images.decoding`.
     """
     size = model.architecture.image_size
-
-    def decode(path: str, operation: str, parameter: str) -> np.ndarray:
-        return decode_image(
-            Path(root) / path,
-            image_size=size,
-            operation=operation,
-            parameter=parameter,
-            **decoding,
-        )
-
-    columns = manifest[["path", "operation", "parameter"]]
-    sources = list(columns.itertuples(index=False, name=None))
+    sources = [(row,) for row in rows.itertuples()]
     starts = range(0, len(sources), batch_images)
     batches = decoded_batches(
         sources,
         [(start, min(start + batch_images, len(sources))) for start in starts],
-        decode,
+        lambda row: decode_row(images, row, image_size=size),
         size,
         workers=workers,
         pinned=model.device.type == "cuda",
@@ -65,9 +49,7 @@ def embed_images(
 
 def write_embeddings(path: Path, rows: np.ndarray, embeddings: np.ndarray) -> None:
     """Write [image] manifest rows and [image, d_embed] embeddings as one .npz."""
-    buffer = io.BytesIO()
-    np.savez(buffer, rows=rows, embeddings=embeddings)
-    write_bytes(Path(path), buffer.getvalue())
+    write_arrays(path, {"rows": rows, "embeddings": embeddings})
 
 
 def read_embeddings(path: Path) -> tuple[np.ndarray, np.ndarray]:

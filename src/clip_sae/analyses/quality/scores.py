@@ -12,9 +12,9 @@ from clip_sae.analyses.quality.monosemanticity import (
     SimilaritySpace,
     clarity,
 )
+from clip_sae.analyses.shared.top_images import measure_top_images
 from clip_sae.analyses.suppression.ablation import Units
 from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.analyses.top_images import measure_top_images
 
 
 def score_units(

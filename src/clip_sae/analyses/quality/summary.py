@@ -1,12 +1,15 @@
 """From scores of every latent to a row per SAE: means with intervals, floors, seeds that agree."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from clip_sae.analyses.quality.stability import match_latents, random_match
 from clip_sae.metrics import bootstrap_means, percentile_interval
+
+_SEED = re.compile(r"seed-\d+")
 
 
 def unit_means(scores: pd.DataFrame, *, n_resamples: int, seed: int) -> dict[str, float]:
@@ -25,6 +28,15 @@ def unit_means(scores: pd.DataFrame, *, n_resamples: int, seed: int) -> dict[str
         row[name] = float(values[:, i].mean())
         row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(draws[:, i])
     return row
+
+
+def seed_groups(variants: Iterable[str]) -> dict[str, list[str]]:
+    """Return {name without the seed: variants of a recipe that differ in the seed alone}."""
+    found: dict[str, list[str]] = {}
+    for variant in variants:
+        parts = [part for part in variant.split("_") if not _SEED.fullmatch(part)]
+        found.setdefault("_".join(parts) or "base", []).append(variant)
+    return found
 
 
 def seed_stability(

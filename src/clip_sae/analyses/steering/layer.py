@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from clip_sae.analyses.blocks import Blocks
+from clip_sae.analyses.shared.blocks import Blocks
 from clip_sae.analyses.steering.curves import half_saturation, onset
 from clip_sae.analyses.steering.measures import UnitMeasures, Words, measure, steerability_floor
 from clip_sae.analyses.steering.routes import Routes, Steered
 from clip_sae.analyses.steering.sampling import resample_weights, systematic_sample
 from clip_sae.analyses.steering.summary import LayerSummary, Thresholds
+from clip_sae.analyses.steering.tables import strength_name
 from clip_sae.analyses.steering.units import Units
 
 INFINITY = float("inf")
@@ -251,11 +252,6 @@ class _Run:
             top_changes=["|".join(f"{value:.4g}" for value in row) for row in changes],
             top_word_image0=self.names[measures.top_word_image0.cpu().numpy()],
         )
-
-
-def strength_name(strength: float) -> str:
-    """Name of a strength in the tables: "150.0", "inf"."""
-    return str(float(strength))
 
 
 def _array(values: Tensor) -> np.ndarray:

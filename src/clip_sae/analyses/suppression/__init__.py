@@ -9,11 +9,15 @@ Steering paper §7.1, Eq. 9, Tables 1 and 5 to 8.
   images                     chosen images of a store, batch by batch
   ablation, answers          edits of the residual, and which images are answered rightly after them
   layer, rows, bits          all of that for one layer: a row per set, a bit per image
-  choose                     the strict and the relaxed condition, on validation rows
+  choose                     the strict and the relaxed condition, on validation: the one choice
   intervals                  bootstrap within groups, exact McNemar
   summary, tables            Tables 5 to 8 and 1
   embeddings, several_layers embeddings without sets of one layer or several, chosen together
   variants                   other readings of Eq. 9 side by side
   attribute_guess            the attribute without labels, from background prompts
   text_side, prompts         edits of the text embeddings instead, and the spread over prompts
+  inputs                     class texts, test images and chosen sets, as the steps read them
+  plan, render               the steps, and their tables for readers; a file is named like its step
 """
+
+CONDITIONS = ("strict", "relaxed")  # of the choice, in the order of a set's two tables

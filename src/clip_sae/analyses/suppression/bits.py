@@ -1,16 +1,21 @@
-"""Which images were answered rightly, one bit each: what paired tests and intervals are made from.
+"""Right and wrong answers, one bit per image: paired tests and intervals are made from them.
 
 Steering paper Tables 1 and 5 to 8; a change of a few images out of 180 needs its pairs. NumPy only.
 """
 
-import io
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from clip_sae.npz import read_arrays
-from clip_sae.specs import write_bytes
+from clip_sae.npz import read_arrays, write_arrays
+
+
+def pack(right: np.ndarray) -> np.ndarray:
+    """Return [bits, image] bool as [bits, byte] uint8, eight answers to the byte."""
+    return np.packbits(right, axis=1)
 
 
 @dataclass(frozen=True)
@@ -18,38 +23,44 @@ class Bits:
     """Answers of one run.
 
     Attributes:
-        right: {split: [bits, image] bool}; `bits` is the number in a table's column of that name.
+        packed: {split: [bits, byte] uint8} of `pack`; `bits` is the number in a table's column of
+            that name.
         images: {split: [image] manifest row}.
         group: {split: [image] 0…3}.
         train: [group] training images, for the adjusted accuracy.
     """
 
-    right: dict[str, np.ndarray]
-    images: dict[str, np.ndarray]
-    group: dict[str, np.ndarray]
+    packed: Mapping[str, np.ndarray]
+    images: Mapping[str, np.ndarray]
+    group: Mapping[str, np.ndarray]
     train: np.ndarray
+
+    @cached_property
+    def right(self) -> dict[str, np.ndarray]:
+        """{split: [bits, image] bool}."""
+        return {
+            split: np.unpackbits(packed, axis=1, count=len(self.images[split])).astype(bool)
+            for split, packed in self.packed.items()
+        }
 
 
 def write_bits(path: Path, bits: Bits) -> None:
-    """Write them as one .npz, eight answers to the byte."""
+    """Write them as one .npz."""
     arrays = {"train": bits.train}
-    for split, right in bits.right.items():
-        arrays[f"{split}|right"] = np.packbits(right, axis=1)
+    for split, packed in bits.packed.items():
+        arrays[f"{split}|right"] = packed
         arrays[f"{split}|images"] = bits.images[split]
         arrays[f"{split}|group"] = bits.group[split].astype(np.int8)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_bytes(Path(path), buffer.getvalue())
+    write_arrays(path, arrays)
 
 
 def read_bits(path: Path) -> Bits:
     """Read what `write_bits` wrote."""
     arrays = read_arrays(path)
     splits = dict.fromkeys(name.split("|")[0] for name in arrays if "|" in name)
-    images = {split: arrays[f"{split}|images"] for split in splits}
-    right = {
-        split: np.unpackbits(arrays[f"{split}|right"], axis=1, count=len(rows)).astype(bool)
-        for split, rows in images.items()
-    }
-    group = {split: arrays[f"{split}|group"].astype(np.int64) for split in splits}
-    return Bits(right, images, group, arrays["train"])
+    packed, images, group = (
+        {split: arrays[f"{split}|{name}"] for split in splits}
+        for name in ("right", "images", "group")
+    )
+    group = {split: values.astype(np.int64) for split, values in group.items()}
+    return Bits(packed, images, group, arrays["train"])

@@ -1,4 +1,4 @@
-"""Which set to take out: the strict and the relaxed condition, on validation rows alone.
+"""Choose the set to take out: the strict and the relaxed condition, on validation rows alone.
 
 Steering paper §7.1.1: F_tau* "maximizes both overall accuracy and worst-group accuracy"; F_tau'
 allows "a controlled performance drop (≤ 4 %) in non-target groups". pandas only; test rows are
@@ -8,10 +8,30 @@ dropped before anything is read.
 import numpy as np
 import pandas as pd
 
+from clip_sae.analyses.suppression import CONDITIONS
 from clip_sae.analyses.suppression.groups import N_GROUPS
 
-CONDITIONS = ("strict", "relaxed")
+CHOSEN = ("latent", "neuron", "neuron_matched")  # each by itself; other kinds are controls
 POINTS = 0.04  # what a group that is not the target may lose under the relaxed condition
+
+
+def chosen_sets(rows: pd.DataFrame, points: float = POINTS) -> pd.DataFrame:
+    """Return which set each condition chooses of every kind of units at one layer.
+
+    The only place where these sets are chosen: the evaluation tests and records them, and what is
+    read off later reads its record. Columns: units, kind, condition, set.
+
+    Args:
+        rows: of one layer, as of `evaluate_layer`; see `choose`.
+    """
+    found = [
+        (units, kind, condition, grid.loc[choose(grid, condition, points), "set"])
+        for (units, kind), grid in rows[rows["kind"].isin(CHOSEN)].groupby(
+            ["units", "kind"], sort=False
+        )
+        for condition in CONDITIONS
+    ]
+    return pd.DataFrame(found, columns=["units", "kind", "condition", "set"])
 
 
 def choose(rows: pd.DataFrame, condition: str, points: float = POINTS) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clip_sae.analyses.named_records import read_records, write_records
+from clip_sae.analyses.shared.named_records import read_records, write_records
 
 TOKENS = ("all", "patch", "cls")
 CONTRASTS = ("plain", "balanced")

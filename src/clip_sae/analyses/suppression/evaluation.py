@@ -10,7 +10,7 @@ from zlib import crc32
 
 import numpy as np
 
-from clip_sae.analyses.suppression.choose import CONDITIONS, POINTS, choose
+from clip_sae.analyses.suppression.choose import POINTS, chosen_sets
 from clip_sae.analyses.suppression.controls import random_set, random_set_of_mass
 from clip_sae.analyses.suppression.rows import Rows
 from clip_sae.analyses.suppression.sets import Family, matched_family, single_set, threshold_family
@@ -84,12 +84,13 @@ class Evaluation:
         ]
         grid = self.rows.table()
         grid = grid[grid["set"] >= n_before]
-        chosen = {grid.loc[choose(grid, c, self.settings.points), "set"] for c in CONDITIONS}
+        chosen = chosen_sets(grid, self.settings.points)
+        self.rows.chosen.append(chosen)
         # The empty set is the baseline: tested with whatever was chosen.
         tested = [
             (number, family, i)
             for number, family, i in sets
-            if number in chosen or not family.sizes[i] or self.settings.grid_on_test
+            if number in set(chosen["set"]) or not family.sizes[i] or self.settings.grid_on_test
         ]
         test = [split for split in answers if split != "val"]
         for split in test:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from clip_sae.analyses.blocks import Arrays, Blocks
+from clip_sae.analyses.shared.blocks import Arrays, Blocks
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.answers import Answers
-from clip_sae.analyses.suppression.bits import Bits
+from clip_sae.analyses.suppression.bits import Bits, pack
 from clip_sae.analyses.suppression.contrast import Contrast
 from clip_sae.analyses.suppression.evaluation import NEURONS, Evaluation, Settings
 from clip_sae.analyses.suppression.groups import Groups
@@ -57,7 +57,7 @@ class Layer:
         return [*self.saes, NEURONS]
 
     def evaluate(self, name: str, settings: Settings) -> Arrays:
-        """Rows and bits of one kind of units, numbered from 0, as arrays: `_join` takes them."""
+        """Rows, choices and bits of one kind of units, numbered from 0: `_join` takes them."""
         units = {whose: self._units(whose, settings) for whose in {name, NEURONS}}
         answers = {
             whose: {
@@ -69,12 +69,9 @@ class Layer:
         place = Place(self.layer, settings.contrast, settings.tokens, settings.fill)
         rows = Rows(place, answers, self.contrasts, self.train)
         Evaluation(rows, settings).evaluate(name)
-        table, right = rows.table(), rows.right()
-        text = {column for column in table if not pd.api.types.is_numeric_dtype(table[column])}
-        columns = {c: table[c].to_numpy(dtype=str if c in text else None) for c in table}
-        return {f"table|{c}": values for c, values in columns.items()} | {
-            f"right|{split}": np.packbits(found, axis=1) for split, found in right.items()
-        }
+        tables = {"table": rows.table(), "chosen": pd.concat(rows.chosen, ignore_index=True)}
+        right = {f"right|{split}": pack(found) for split, found in rows.right().items()}
+        return {key: part for name in tables for key, part in _columns(name, tables[name])} | right
 
     def _units(self, name: str, settings: Settings) -> Latents | Neurons:
         fill = _fill(settings, self.contrasts[name], self.model)
@@ -85,8 +82,10 @@ class Layer:
 
 def evaluate_layer(
     layer: Layer, settings: Settings, *, blocks: Blocks | None = None, progress: bool = True
-) -> tuple[pd.DataFrame, Bits]:
-    """Return a row per set and split, for SAEs' latents and the residual's coordinates, and bits.
+) -> tuple[pd.DataFrame, pd.DataFrame, Bits]:
+    """Return rows (of SAEs' latents and the residual's coordinates), what is chosen, and bits.
+
+    The rows have one for each set and split; what is chosen is as of `choose.chosen_sets`.
 
     Args:
         blocks: kinds of units that `evaluate_part` or a run before this one has done.
@@ -102,9 +101,9 @@ def evaluate_layer(
     """
     parts = list(_evaluated(layer, settings, blocks or Blocks(), range(len(layer.kinds)), progress))
     images = {split: found.rows for split, found in layer.splits.items()}
-    table, right = _join(parts, {split: len(rows) for split, rows in images.items()})
+    table, chosen, packed = _join(parts, list(images))
     group = {split: layer.groups.at(rows).group for split, rows in images.items()}
-    return table, Bits(right, images, group, layer.train)
+    return table, chosen, Bits(packed, images, group, layer.train)
 
 
 def evaluate_part(
@@ -123,7 +122,7 @@ def evaluate_part(
 def _evaluated(
     layer: Layer, settings: Settings, blocks: Blocks, which: Iterable[int], progress: bool
 ) -> Iterator[Arrays]:
-    """Yield rows and bits of each kind of units, by number."""
+    """Yield what `Layer.evaluate` returns of each kind of units, by number."""
     if settings.fill not in FILLS:
         raise ValueError(f"fill {settings.fill!r} does not exist; write {', '.join(FILLS)}.")
     bar = tqdm(list(which), desc=f"layer {layer.layer}", unit="units", disable=not progress)
@@ -133,26 +132,39 @@ def _evaluated(
         )
 
 
+def _columns(name: str, table: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield ("<name>|<column>", values) of a table; text as text, never as objects."""
+    for column in table:
+        text = not pd.api.types.is_numeric_dtype(table[column])
+        yield f"{name}|{column}", table[column].to_numpy(dtype=str if text else None)
+
+
+def _table(name: str, part: Arrays) -> pd.DataFrame:
+    """Return the table that `_columns` took apart."""
+    columns = (key for key in part if key.startswith(f"{name}|"))
+    return pd.DataFrame({key.removeprefix(f"{name}|"): part[key] for key in columns})
+
+
 def _join(
-    parts: Sequence[Arrays], n_images: Mapping[str, int]
-) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """Rows and answers of all kinds: their sets and bits numbered on."""
-    tables, n_sets = [], 0
-    right: dict[str, list[np.ndarray]] = {split: [] for split in n_images}
+    parts: Sequence[Arrays], splits: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, np.ndarray]]:
+    """Rows, choices and packed answers of all kinds: their sets and bits numbered on."""
+    tables, choices, n_sets = [], [], 0
+    packed: dict[str, list[np.ndarray]] = {split: [] for split in splits}
     for part in parts:
-        columns = (name for name in part if name.startswith("table|"))
-        table = pd.DataFrame({name.removeprefix("table|"): part[name] for name in columns})
-        n_before = {split: sum(map(len, found)) for split, found in right.items()}
+        table, chosen = _table("table", part), _table("chosen", part)
+        n_before = {split: sum(map(len, found)) for split, found in packed.items()}
         table["bits"] += table["split"].map(n_before)
         table["matches"] = table["matches"].where(table["matches"] < 0, table["matches"] + n_sets)
         table["set"] += n_sets
+        chosen["set"] += n_sets
         n_sets = int(table["set"].max()) + 1
         tables.append(table)
-        for split, n in n_images.items():
-            packed = part[f"right|{split}"]
-            right[split].append(np.unpackbits(packed, axis=1, count=n).astype(bool))
-    joined = {split: np.concatenate(found) for split, found in right.items()}
-    return pd.concat(tables, ignore_index=True), joined
+        choices.append(chosen)
+        for split in splits:
+            packed[split].append(part[f"right|{split}"])
+    rows, chosen = (pd.concat(found, ignore_index=True) for found in (tables, choices))
+    return rows, chosen, {split: np.concatenate(found) for split, found in packed.items()}
 
 
 def _fill(settings: Settings, contrast: Contrast, model: ClipModel) -> Tensor | None:

@@ -35,6 +35,7 @@ class Rows:
 
     Attributes:
         n_sets: how many sets have been numbered.
+        chosen: tables of `choose.chosen_sets`, one for each kind of units.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Rows:
         self._rows: list[dict] = []
         self._bits: dict[str, list[np.ndarray]] = {}
         self.n_sets = 0
+        self.chosen: list[pd.DataFrame] = []
 
     def add(
         self,

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from clip_sae.analyses.suppression.bits import Bits
-from clip_sae.analyses.suppression.choose import CONDITIONS, POINTS, accuracies, choose
+from clip_sae.analyses.suppression.choose import CHOSEN, CONDITIONS, accuracies
 from clip_sae.analyses.suppression.groups import SCORES, Scores, count_correct
 from clip_sae.analyses.suppression.intervals import change_intervals, mcnemar, score_intervals
 
-CHOSEN = ("latent", "neuron", "neuron_matched")  # each by itself; other kinds are controls
 _ABOUT = (
     *("layer", "units", "direction", "contrast", "tokens", "fill", "tau_low", "tau_high"),
     *("n_units", "n_all", "mass"),
@@ -22,16 +21,16 @@ _ABOUT = (
 
 def summarise_layer(
     rows: pd.DataFrame,
+    chosen: pd.DataFrame,
     bits: Bits,
     *,
-    points: float = POINTS,
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return a row per chosen set and control: kind of units, condition and test split.
 
     Args:
-        rows, bits: of one layer, as of `evaluate_layer`.
+        rows, chosen, bits: of one layer, as of `evaluate_layer`.
 
     Columns: layer, units, kind, condition, direction, contrast, tokens, fill, tau_low, tau_high,
     n_units, n_all, mass, n_seeds (of a random control, else 0); val_overall, val_worst; split;
@@ -41,6 +40,7 @@ def summarise_layer(
     baseline's worst group on this split), n_worst, lost, gained and p (McNemar on that group),
     largest_drop (of any other group). NaN where a random control has no such number.
     """
+    sets = {(row.units, row.kind, row.condition): row.set for row in chosen.itertuples()}
     found = []
     for (name, kind), grid in rows[rows["kind"].isin(CHOSEN)].groupby(
         ["units", "kind"], sort=False
@@ -49,12 +49,12 @@ def summarise_layer(
         for split in (split for split in grid["split"].unique() if split != "val"):
             compare_with_base = _Comparison(grid, bits, split, n_resamples, seed)
             for condition in CONDITIONS:
-                chosen = grid.loc[choose(grid, condition, points)]
+                number = sets[name, kind, condition]
+                [[val], [test]] = (_rows(grid[grid["set"] == number], s) for s in ("val", split))
                 about = {"condition": condition, "split": split}
-                val = {"val_overall": chosen["overall"], "val_worst": chosen["worst"]}
-                [test] = _rows(grid[grid["set"] == chosen["set"]], split)
-                found.append({**about, **val, **compare_with_base.row(test)})
-                own = controls[controls["matches"] == chosen["set"]]
+                scores = {"val_overall": val["overall"], "val_worst": val["worst"]}
+                found.append({**about, **scores, **compare_with_base.row(test)})
+                own = controls[controls["matches"] == number]
                 for _, random in own[own["split"] == split].groupby("kind", sort=False):
                     found.append({**about, **compare_with_base.random(random)})
     return pd.DataFrame(found)

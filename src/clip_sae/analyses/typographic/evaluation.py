@@ -7,7 +7,7 @@ Protocols: "all_classes" takes the argmax over all objects and words of the set 
 "two_way" between the image's object and its word only (SCAM's). They must not be mixed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,27 @@ class Defence:
     name: str
     text: str
     image: str
+
+
+def table2_defences(images: Collection[str]) -> list[Defence]:
+    """The defences of Table 2: prefix, SAE, both, and what each is compared with.
+
+    Args:
+        images: names of the image sides that exist: random sets are called random_<i>, and
+            without "heads" that baseline is left out.
+    """
+    defences = [
+        Defence("none", NONE, NONE),
+        Defence("dp", "prefix", NONE),
+        Defence("sae", NONE, "latents"),
+        Defence("dp+sae", "prefix", "latents"),
+        Defence("dp on sae+sae", "prefix_on_ablated", "latents"),
+        Defence("neurons", NONE, "neurons"),
+        *(Defence(name, NONE, name) for name in images if name.startswith("random_")),
+    ]
+    if "heads" in images:
+        defences += [Defence("heads", NONE, "heads"), Defence("dp+heads", "prefix", "heads")]
+    return defences
 
 
 def predict(embeddings: Tensor, text: Tensor, label: Tensor, word: Tensor, protocol: str) -> Tensor:

@@ -5,7 +5,7 @@ attention falls inside the box of the written word than inside a box of the same
 the same image; they are silenced one after another while clean images keep their accuracy.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,10 @@ from tqdm import tqdm
 
 from clip_sae.clip import ClipModel
 from clip_sae.cls_attention import Head, cls_attention, heads_of, silenced
+from clip_sae.datasets.pixels import pixels_of
+from clip_sae.inputs import ImageFiles
 
+BATCH_IMAGES = 128
 Box = tuple[int, int, int, int]  # left, top, right, bottom in px, right and bottom outside
 
 
@@ -120,3 +123,10 @@ def embeddings_without(
     """Unit embeddings [image, d_embed] with the heads silenced; () is the untouched model."""
     with silenced(model, heads):
         return torch.cat([model.embed_images(pixels).cpu() for pixels in batches])
+
+
+def pixel_batches(model: ClipModel, images: ImageFiles, rows: pd.DataFrame) -> Iterator[Tensor]:
+    """Yield normalised pixels of manifest rows, in order: even batches of at most BATCH_IMAGES."""
+    n_batches = max(1, -(-len(rows) // BATCH_IMAGES))
+    for part in np.array_split(np.arange(len(rows)), n_batches):
+        yield model.normalise(pixels_of(images, rows.iloc[part]))

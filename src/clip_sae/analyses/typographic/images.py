@@ -5,6 +5,7 @@ memory: 400 MB for 130,000 images of ViT-B/32.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.analyses.typographic.scores import NO_WORD
-from clip_sae.datasets import pair_rows
+from clip_sae.datasets import pair_rows, read_classes, read_manifest
 from clip_sae.store import ActivationStore
 
 
@@ -55,3 +56,9 @@ def read_pairs(
         label=torch.from_numpy(label),
         word=torch.from_numpy(word),
     )
+
+
+def pairs_of(index: Path, store: Path, split: str, tokens: str) -> PairedImages:
+    """The pairs of one split of an attacked copy, from its index and the split's store."""
+    manifest, classes = read_manifest(index, split), read_classes(index)
+    return read_pairs(ActivationStore(store), manifest, classes, tokens)

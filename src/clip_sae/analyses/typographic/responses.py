@@ -4,7 +4,6 @@ Steering paper Eq. 9 with D_A the attacked and D_Ā the clean images (§7.2). Th
 so the gap's standard error is that of the paired difference.
 """
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from clip_sae.analyses.suppression.ablation import Units
-from clip_sae.npz import read_arrays
-from clip_sae.specs import write_bytes
+from clip_sae.npz import read_arrays, write_arrays
 
 
 @dataclass(frozen=True)
@@ -35,9 +33,7 @@ class Responses:
 
     def save(self, path: Path) -> None:
         """Write an .npz file."""
-        content = io.BytesIO()
-        np.savez_compressed(content, **vars(self))
-        write_bytes(Path(path), content.getvalue())
+        write_arrays(path, vars(self))
 
     @classmethod
     def load(cls, path: Path) -> "Responses":

@@ -1,0 +1,147 @@
+"""Scores of masks of chosen latents and neurons on held-out images, and examples to show."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clip_sae.analyses.concepts.chosen import (
+    ChosenUnits,
+    choose_units,
+    first_examples,
+    median_examples,
+    named_examples,
+)
+from clip_sae.analyses.concepts.localisation import image_scores, localisation_table
+from clip_sae.analyses.concepts.maps import picked_values
+from clip_sae.analyses.concepts.masks import read_masks
+from clip_sae.analyses.concepts.sums import UnitSums
+from clip_sae.analyses.shared.models import class_names
+from clip_sae.analyses.shared.named_records import read_records
+from clip_sae.analyses.suppression.ablation import Latents, Neurons
+from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.datasets import read_manifest
+from clip_sae.files import write_output
+from clip_sae.inputs import ImageFiles, SaeFiles
+from clip_sae.sae import Sae
+from clip_sae.store import ActivationStore
+
+
+def measure_masks(
+    job,
+    *,
+    images: ImageFiles,
+    store: Path,
+    sae: SaeFiles,
+    measured: Path,
+    masks_folder: str | None,
+    grid: Sequence[int],
+    max_share: float,
+    examples: Sequence[str],
+    n_examples: int,
+    strongest: int,
+    resamples: int,
+    seed: int,
+) -> None:
+    """Write examples.csv and their maps [row, patch]; with known masks, the scores as well.
+
+    concept_masks.csv: a row per choice and class; scores.csv: per image and choice;
+    example_masks.npy: bool [row, height, width] of the examples' objects.
+
+    Args:
+        measured: folder of `measure_concepts`.
+        masks_folder: folder of the known masks, next to the images; None where none are known.
+        examples: paths of images to show; if empty, `n_examples` are chosen.
+    """
+    manifest, names = read_manifest(images.index), class_names(images.index)
+    label, device, folder = manifest["label_idx"].to_numpy(), job.torch_device(), job.folder
+    opened, shown = ActivationStore(store), None
+    if examples:
+        shown = named_examples(manifest, examples)
+        StoreImages(opened, shown)  # names an image of another split
+    elif not masks_folder:
+        shown = _first_of_classes(opened, label, n_examples)
+    # Without known masks there is nothing to score, and only the images that are shown are read.
+    read = StoreImages(
+        opened, None if masks_folder else shown, batch_images=job.batch("batch_images")
+    )
+    own = label[read.rows]
+    units = {
+        "latent": Latents(Sae.load(sae.folder, device)),
+        "neuron": Neurons(opened.d_model),
+    }
+    chosen = choose_units(
+        read,
+        units,
+        read_records(measured / "sums.npz", UnitSums),
+        label,
+        device=device,
+        max_share=max_share,
+        strongest=strongest,
+        seed=seed,
+    )
+    masks, score = None, np.full(len(read), np.nan)
+    if masks_folder:
+        known = replace(images, root=images.root / masks_folder)
+        masks, coverage = read_masks(known, manifest.loc[read.rows], tuple(grid))
+        scores = image_scores(chosen.maps, coverage, seed)
+        table = localisation_table(scores, own, names, n_resamples=resamples, seed=seed)
+        write_output(folder / "concept_masks.csv", _named(table, sae))
+        by_image = scores.assign(row=read.rows[scores["image"]]).drop(columns="image")
+        write_output(folder / "scores.csv", by_image)
+        score = scores.loc[scores["choice"] == "class_latent", "iou"].to_numpy()
+    if shown is None:
+        positions = median_examples(score, own, n_examples)
+    else:
+        positions = [int(np.flatnonzero(read.rows == row)[0]) for row in shown]
+    found = _examples(positions, chosen, read.rows, [names[i] for i in own], score)
+    maps = picked_values(read, units["latent"], found["row"], found["unit"], device=device)
+    write_output(folder / "examples.csv", found)
+    np.save(folder / "example_maps.npy", maps[:, 1:])
+    if masks is not None:
+        np.save(folder / "example_masks.npy", masks[found["position"]])
+    job.facts["images"] = len(read)
+
+
+def _first_of_classes(store: ActivationStore, label: np.ndarray, n: int) -> np.ndarray:
+    """Return the manifest rows of `n` images of the store; label: [row] class index."""
+    rows = np.sort(store.source_index)
+    return rows[first_examples(label[rows], n)]
+
+
+def _named(table: pd.DataFrame, sae: SaeFiles) -> pd.DataFrame:
+    """Put the columns sae and layer in front."""
+    table.insert(0, "layer", sae.layer)
+    table.insert(0, "sae", sae.label)
+    return table
+
+
+def _examples(
+    positions: Sequence[int],
+    chosen: ChosenUnits,
+    rows: np.ndarray,
+    label: Sequence[str],
+    score: np.ndarray,
+) -> pd.DataFrame:
+    """Return a row per image and latent to show: position, row, unit, role, label, class_iou.
+
+    Args:
+        positions: of the images; rows, label, score: [image] manifest row, class and IoU.
+    """
+    of_class, found = chosen.maps["class_latent"].unit, []
+    for position in positions:
+        shown = [of_class[position], *chosen.strongest[position]]
+        for unit in dict.fromkeys(int(unit) for unit in shown if unit >= 0):
+            found.append(
+                {
+                    "position": position,
+                    "row": rows[position],
+                    "unit": unit,
+                    "role": "tells its class" if unit == of_class[position] else "strongest",
+                    "label": label[position],
+                    "class_iou": score[position],
+                }
+            )
+    return pd.DataFrame(found)

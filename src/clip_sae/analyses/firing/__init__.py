@@ -1,0 +1,1 @@
+"""How often latents fire, and the curves of their training."""

@@ -1,0 +1,1 @@
+"""The frontier: every SAE architecture at equal L0, over seeds."""

@@ -1,0 +1,1 @@
+"""How well SAEs reconstruct: Tables 3 and 4 of the steering paper."""

@@ -1,0 +1,34 @@
+"""The vocabulary's words and their text embeddings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from clip_sae.analyses.shared.models import load_model
+from clip_sae.inputs import ClipFiles
+from clip_sae.vocabulary import EmbeddedVocabulary, read_vocabulary
+from clip_sae.zeroshot import NAMED_TEMPLATES, class_embeddings
+
+
+def embed_vocabulary(
+    job,
+    *,
+    clip: ClipFiles,
+    words: Path | str | Sequence[str],
+    sha256: str | None,
+    first: int | None,
+    template: str,
+) -> None:
+    """Write the words and their unit embeddings [word, d_embed] (`EmbeddedVocabulary`).
+
+    Args:
+        words: the file, "demo", or the words; sha256: of the file; first: lines to use.
+        template: a name of `NAMED_TEMPLATES`, or a text with {} for the word.
+    """
+    source = str(words) if isinstance(words, Path) else words
+    read = read_vocabulary(source, sha256=sha256, first=first)
+    model = load_model(job, clip)
+    prompts = template if template in NAMED_TEMPLATES else [template]
+    text = class_embeddings(model, read, prompts).cpu().numpy()
+    EmbeddedVocabulary(tuple(read), text, model.logit_scale).save(job.output.path)
+    job.log.info("%d words, logit scale %.2f", len(read), model.logit_scale)
+    job.facts |= {"words": len(read), "logit_scale": model.logit_scale}

@@ -1,0 +1,225 @@
+"""Steps of `analyses.steering`: words, measured units, tables of all layers, Figs 5, 6, 7 and 9.
+
+Steering paper §6. One job for each kind of unit and layer; tables at the results root put them
+together, once without the baselines and once, in target `extended`, with them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from clip_sae.artefacts import COMPLETE, Artefact
+from clip_sae.planning.once import once
+from clip_sae.planning.plan import Plan, Rule, StoreKey
+from clip_sae.planning.reads import Outside
+
+RUN = "clip_sae.analyses.steering"
+DRAW = f"{RUN}.draw"
+PAPER = "paper/steering.csv"
+
+EMBED = Rule(
+    "embed_vocabulary",
+    "vocabulary/{vocabulary}-{digest}.npz",
+    f"{RUN}.embed_vocabulary:embed_vocabulary",
+)
+MEASURE = Rule(
+    "measure_steering",
+    f"measurements/steering/{{kind}}-L{{layer}}-{{digest}}/{COMPLETE}",
+    f"{RUN}.measure_steering:measure_steering",
+    split="units",
+)
+TRACES = Rule("measure_traces", "steering_traces.csv", f"{RUN}.measure_traces:measure_traces")
+RAREFACTION = Rule(
+    "measure_rarefaction",
+    "{steered}_rarefaction.csv",
+    f"{RUN}.measure_rarefaction:measure_rarefaction",
+)
+COUNT = Rule(
+    "count_steerability",
+    "{steered}_histogram.csv",
+    f"{RUN}.count_steerability:count_steerability",
+)
+
+SET, BASELINES = "steerability", "steerability_baselines"  # of tables: the starts of their names
+FILES = {"units": "units.csv.gz", "layer": "layers.csv", "grid": "grid.csv.gz"}  # their ends
+DRAWN = ("random", "random_sae")  # kinds of which any number of units can be drawn
+DEMO = "demo"  # instead of a word list: the demo's own
+
+
+def steps(plan: Plan) -> None:
+    """Declare measurements, tables and figures where the config has `analyses.steering`."""
+    if plan.analysis("steering") is None:
+        return
+    steering = Steering(plan)
+    tables = steering.tables(SET, steering.kinds, ["units", "layer", "grid"], "all")
+    steering.figures(tables)
+    steering.traces()
+    if steering.block["baselines"]:
+        kinds = [*steering.kinds, *steering.block["baselines"]]
+        tables = steering.tables(BASELINES, kinds, ["units", "layer"], "extended")
+        steering.baseline_figure(tables)
+
+
+class Steering:
+    """Steps of `analyses.steering` of a plan's config."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.block = plan.analysis("steering")
+        self.layers = plan.layers(self.block["recipe"])
+        self.kinds = ["latent", *self.block["comparisons"]]
+
+    @once
+    def vocabulary(self) -> Artefact:
+        """The words and their text embeddings."""
+        block = self.block["vocabulary"]
+        words, sha256 = block["words"], block["sha256"]
+        reads = {"clip": self.plan.clip}
+        values = {"sha256": sha256, "first": block["first"], "template": self.block["template"]}
+        if isinstance(words, list) or words == DEMO:
+            values["words"] = words
+        else:  # a sha256 in the config stands for the file's content
+            reads["words"] = self.plan.file(words) if sha256 is None else Outside(words)
+        name = Path(words).stem if isinstance(words, str) else "words"
+        return self.plan.step(EMBED, reads=reads, values=values, vocabulary=name)
+
+    def files(self, layer: int) -> dict:
+        """All that a layer is steered from; the SAE is the first variant of the recipe."""
+        dataset, split = self.block["dataset"], self.block["split"]
+        return {
+            "clip": self.plan.clip,
+            "index": self.plan.index(dataset),
+            "store": self.plan.store(StoreKey(dataset, split, "resid_post", layer)),
+            "sae": self.plan.saes(self.block["recipe"], layer)[0],
+            "vocabulary": self.vocabulary(),
+        }
+
+    def values(self, *names: str) -> dict:
+        """Values of the analysis' block, and the seed."""
+        return {name: self.block[name] for name in names} | {"seed": self.plan.seed}
+
+    @once
+    def measured(self, kind: str, layer: int) -> Artefact:
+        """The folder of the tables of one kind of unit at one layer."""
+        grid_units = self.block["grid_units"] if kind == "latent" else 0
+        if layer == self.plan.architecture.n_layers - 1:
+            grid_units = None  # all: no block runs after the last layer, so its grid costs little
+        return self.plan.step(
+            MEASURE,
+            reads={"files": self.files(layer)},
+            values={
+                "kind": kind,
+                "n_units": self.block["baseline_units" if kind in DRAWN else "units"],
+                "grid_units": grid_units,
+                **self.values("images", "sampling", "error"),
+                **self.values("strength", "strengths", "gamma", "beta"),
+                **self.plan.intervals,
+            },
+            kind=kind,
+            layer=layer,
+        )
+
+    def tables(
+        self, name: str, kinds: Sequence[str], of: Sequence[str], target: str
+    ) -> dict[str, Artefact]:
+        """Tables of all layers and some kinds: those of `of`, "rarefaction" and "histogram".
+
+        Args:
+            name: start of the files' names; of: keys of `FILES`, "units" among them.
+        """
+        folders = [self.measured(kind, layer) for kind in kinds for layer in self.layers]
+        tables = {
+            table: self.plan.gather(
+                f"{name}_{FILES[table]}",
+                f"{RUN}.gather_steering:gather_steering",
+                reads={"folders": folders},
+                values={"table": table},
+                target=target,
+            )
+            for table in of
+        }
+        tables["rarefaction"] = self.plan.step(
+            RAREFACTION,
+            reads={"units": tables["units"]},
+            values=self.values("strength", "gamma"),
+            steered=name,
+        )
+        tables["histogram"] = self.plan.step(COUNT, reads={"units": tables["units"]}, steered=name)
+        self.plan.want(target, tables["rarefaction"], tables["histogram"])
+        return tables
+
+    # --- a few latents along the strength -------------------------------------------------------
+
+    def traces(self) -> None:
+        """Named latents, or chosen ones of the last layer, along the strength: Figs 5 and 9."""
+        traced = self.block["traced"]
+        layer = self.layers[-1] if traced is None else traced["layer"]
+        traces = self.plan.step(
+            TRACES,
+            reads={
+                "files": self.files(layer),
+                "measured": self.measured("latent", layer) if traced is None else None,
+            },
+            values={
+                "named": None if traced is None else traced["units"],
+                **self.values("images", "sampling", "error", "strength", "strengths", "gamma"),
+            },
+        )
+        self.plan.want("all", traces)
+        mask = self.block["vocabulary"]["mask"]
+        reads = {"traces": traces, "mask": None if mask is None else self.plan.file(mask)}
+        gamma = {"gamma": self.block["gamma"]}
+        self.plan.draw("fig5", f"{DRAW}:fig5", reads=reads, values=gamma)
+        self.plan.draw("fig9", f"{DRAW}:fig9", reads=reads)
+
+    # --- figures and the table for readers ------------------------------------------------------
+
+    @property
+    def levels(self) -> dict:
+        """The strength and the threshold that figures refer to."""
+        return {name: self.block[name] for name in ("strength", "gamma")}
+
+    def figures(self, tables: dict[str, Artefact]) -> None:
+        """Draw Figs 6 and 7 and the dispersion, and render the layers."""
+        paper = self.plan.resource(PAPER)
+        layers = {"layers": tables["layer"]}
+        for figure, other in (("fig6", "histogram"), ("fig7", "rarefaction")):
+            reads = {**layers, other: tables[other], "paper": paper}
+            self.plan.draw(figure, f"{DRAW}:{figure}", reads=reads, values=self.levels)
+        self.plan.draw(
+            "steerability_dispersion",
+            f"{DRAW}:steerability_dispersion",
+            reads={**layers, "units": tables["units"]},
+            values={"strength": self.block["strength"]},
+        )
+        self.plan.render(
+            "steerability_layers",
+            f"{RUN}.render:steerability_layers",
+            reads={**layers, "paper": paper},
+            values={**self.levels, **self.captions},
+        )
+
+    def baseline_figure(self, tables: dict[str, Artefact]) -> None:
+        """Draw every kind of unit next to the latents."""
+        names = ("histogram", "rarefaction")
+        self.plan.draw(
+            BASELINES,
+            f"{DRAW}:steerability_baselines",
+            reads={"layers": tables["layer"], **{name: tables[name] for name in names}},
+            values=self.levels,
+            target="extended",
+        )
+
+    @property
+    def captions(self) -> dict:
+        """Names in the captions of the table of layers."""
+        words, template = self.block["vocabulary"]["words"], self.block["template"]
+        if words == DEMO:
+            vocabulary = "the demo's words"
+        else:
+            vocabulary = Path(words).name if isinstance(words, str) else "chosen words"
+        dropped = ", error term dropped" if self.block["error"] == "drop" else ""
+        return {
+            "model": self.plan.clip.facts["name"] + dropped,
+            "vocabulary": vocabulary + (f" in {template!r}" if template != "none" else ""),
+            "sampling": self.block["sampling"],
+        }

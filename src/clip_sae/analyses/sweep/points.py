@@ -1,0 +1,70 @@
+"""Scores of the learning-rate × sparsity sweep, and which of its SAEs to keep.
+
+Steering paper App. 10.1: lr swept over 1e-5…1e-1, l1_coefficient over 1e-12…1; it names no rule.
+"""
+
+import pandas as pd
+import torch
+
+from clip_sae.analyses.shared.activity import check_width, images_to_read
+from clip_sae.metrics import ReconstructionSums
+from clip_sae.sae import Sae
+from clip_sae.store import ActivationStore, to_float32
+
+
+@torch.inference_mode()
+def held_out_quality(
+    store: ActivationStore, sae: Sae, *, batch_images: int = 64, max_images: int | None = None
+) -> dict[str, float]:
+    """Score one SAE on a store it was not trained on; no model runs.
+
+    Keys: explained_variance, l0 (mean per token), alive_latents, dead_latents, d_sae, n_images,
+    n_tokens. Every token counts, CLS too. A diverged SAE has a NaN explained_variance.
+    """
+    check_width(store, sae)
+    n_images, d_sae = images_to_read(store, max_images), sae.W_dec.shape[0]
+    sums, n_active = ReconstructionSums(), 0
+    alive = torch.zeros(d_sae, dtype=torch.bool, device=sae.W_dec.device)
+    for start in range(0, n_images, batch_images):
+        x = to_float32(store.read(start, min(start + batch_images, n_images)))
+        encoded = sae.encode(torch.from_numpy(x).to(sae.W_dec.device))
+        active = encoded.latents > 0  # [image token d_sae]
+        n_active += int(active.sum())
+        alive |= active.any(0).any(0)
+        x_hat = sae.decode(encoded.latents, encoded.mean, encoded.std)
+        sums.update(x, x_hat.cpu().numpy())
+    n_alive = int(alive.sum())
+    return {
+        "explained_variance": sums.explained_variance,
+        "l0": n_active / sums.n_tokens,
+        "alive_latents": n_alive,
+        "dead_latents": d_sae - n_alive,
+        "d_sae": d_sae,
+        "n_images": n_images,
+        "n_tokens": sums.n_tokens,
+    }
+
+
+def choose_sweep_point(
+    table: pd.DataFrame, *, max_l0: float, min_alive_fraction: float = 0.5
+) -> pd.DataFrame:
+    """Mark the SAE to keep: `table` with a boolean column `chosen`, True on exactly one row.
+
+    ASSUME: the highest explained variance on held-out tokens among the SAEs with l0 ≤ `max_l0` and
+    at least `min_alive_fraction` of their latents alive; ties go to the lower l0. `table` has the
+    columns explained_variance, l0, alive_latents and d_sae. A diverged SAE has NaNs and never wins.
+    """
+    alive_fraction = table.alive_latents / table.d_sae
+    allowed = table[
+        (table.l0 <= max_l0)
+        & (alive_fraction >= min_alive_fraction)
+        & table.explained_variance.notna()
+    ]
+    if allowed.empty:
+        raise ValueError(
+            f"no SAE of the sweep has l0 ≤ {max_l0:g} and {min_alive_fraction:.0%} of its latents "
+            f"alive; l0 runs from {table.l0.min():g} to {table.l0.max():g}, alive latents reach "
+            f"{alive_fraction.max():.0%}. Widen the grid or relax the rule"
+        )
+    best = allowed.sort_values(["explained_variance", "l0"], ascending=[False, True]).index[0]
+    return table.assign(chosen=table.index == best)

@@ -1,0 +1,226 @@
+"""Steps of `analyses.typographic`: sweeps, the choice, prefixes, heads, every defence, Table 2.
+
+Steering paper §7.2.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from clip_sae.analyses.typographic import NEURONS
+from clip_sae.artefacts import COMPLETE, Artefact
+from clip_sae.planning.once import once
+from clip_sae.planning.plan import Plan, PlannedSae, Rule, StoreKey
+
+SWEEP = Rule(
+    "sweep_typographic",
+    f"measurements/typographic/{{kind}}-{{digest}}/{COMPLETE}",
+    "clip_sae.analyses.typographic.sweep_typographic:sweep_typographic",
+)
+CHOOSE = Rule(
+    "choose_typographic",
+    {table: f"typographic_{table}.csv" for table in ("sweep", "choice", "units")},
+    "clip_sae.analyses.typographic.choose_typographic:choose_typographic",
+)
+TRAIN_PREFIX = Rule(
+    "train_prefix",
+    f"defence_prefix/{{prefix}}-{{digest}}/{COMPLETE}",
+    "clip_sae.analyses.typographic.train_prefix:train_prefix",
+)
+HEADS = Rule(
+    "measure_heads",
+    "typographic_heads.csv",
+    "clip_sae.analyses.typographic.measure_heads:measure_heads",
+)
+EVALUATE = Rule(
+    "evaluate_typographic",
+    "measurements/typographic/{dataset}-{split}-{digest}.csv",
+    "clip_sae.analyses.typographic.evaluate_typographic:evaluate_typographic",
+)
+RENDER = "clip_sae.analyses.typographic.render:typographic_table"
+PREFIXES = ("prefix", "prefix_on_ablated")  # trained on clean features, and on ablated ones
+
+
+def steps(plan: Plan) -> "TypographicPlan | None":
+    """Declare everything up to the tables; return what pictures of the choice need."""
+    if plan.analysis("typographic") is None:
+        return None
+    typographic = TypographicPlan(plan)
+    plan.want("all", *typographic.choice.values())
+    if typographic.heads:
+        plan.want("all", typographic.heads)
+    typographic.declare_tables()
+    return typographic
+
+
+class TypographicPlan:
+    """Steps of `analyses.typographic` of a plan's config."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.block: Mapping = plan.analysis("typographic")
+        self.pairs: str = self.block["pairs"]
+        self.sets: Mapping[str, Mapping] = self.block["sets"]
+        self.kinds: list[str] = [*self.block["recipes"], NEURONS]
+
+    @property
+    def layer(self) -> int:
+        """The last residual layer, where the paper studies typographic attacks."""
+        return self.plan.architecture.n_layers - 1
+
+    def store(self, dataset: str, split: str) -> Artefact:
+        """Residuals of one set."""
+        return self.plan.store(StoreKey(dataset, split, "resid_post", self.layer))
+
+    def saes(self, kind: str) -> list[PlannedSae]:
+        """The SAEs of one kind of unit at the last layer: all variants; none for neurons."""
+        return [] if kind == NEURONS else self.plan.saes(kind, self.layer)
+
+    @cached_property
+    def all_saes(self) -> dict[str, PlannedSae]:
+        """{label: SAE} of all recipes."""
+        return {sae.label: sae for kind in self.kinds for sae in self.saes(kind)}
+
+    # --- which latents --------------------------------------------------------------------------
+
+    @once
+    def swept(self, kind: str) -> Artefact:
+        """The folder of one kind of unit: sweep.csv and the responses of its units."""
+        return self.plan.step(
+            SWEEP,
+            reads={
+                "clip": self.plan.clip,
+                "index": self.plan.index(self.pairs),
+                "stores": {split: self.store(self.pairs, split) for split in ("train", "val")},
+                "saes": self.saes(kind),
+            },
+            values={
+                "layer": self.layer,
+                **{key: self.block[key] for key in ("thresholds", "cosines", "template")},
+            },
+            kind=kind,
+        )
+
+    @property
+    def sweeps(self) -> dict[str, Artefact]:
+        """{label of units: folder of its sweep}, sorted by label: the order of rows in tables."""
+        labels = {
+            label: kind
+            for kind in self.kinds
+            for label in [sae.label for sae in self.saes(kind)] or [kind]
+        }
+        return {label: self.swept(labels[label]) for label in sorted(labels)}
+
+    @cached_property
+    def choice(self) -> dict[str, Artefact]:
+        """The sweep of all kinds, what is chosen of each, and the units of the chosen sets."""
+        return self.plan.step(
+            CHOOSE,
+            reads={"sweeps": self.sweeps},
+            values={"max_clean_cost": self.block["max_clean_cost"]},
+        )
+
+    @property
+    def chosen(self) -> dict[str, Artefact]:
+        """The tables that say which units were chosen."""
+        return {table: self.choice[table] for table in ("choice", "units")}
+
+    # --- the other defences ---------------------------------------------------------------------
+
+    @once
+    def prefix(self, name: str) -> Artefact:
+        """The folder of a trained prefix."""
+        ablated = name == "prefix_on_ablated"
+        return self.plan.step(
+            TRAIN_PREFIX,
+            reads={
+                "clip": self.plan.clip,
+                "index": self.plan.index(self.pairs),
+                "store": self.store(self.pairs, "train"),
+                "chosen": self.chosen if ablated else {},
+                "saes": [*self.all_saes.values()] if ablated else [],
+            },
+            values={
+                "layer": self.layer,
+                "settings": self.block["prefix"],
+                "templates": self.block["prefix_templates"],
+            },
+            prefix=name,
+        )
+
+    @cached_property
+    def heads(self) -> Artefact | None:
+        """The ranking of attention heads; None where the config leaves that baseline out."""
+        if self.block["heads"] is None:
+            return None
+        return self.plan.step(
+            HEADS,
+            reads={"clip": self.plan.clip, "images": self.plan.images(self.pairs)},
+            values={
+                **{key: self.block[key] for key in ("heads", "template", "max_clean_cost")},
+                "seed": self.plan.seed,
+            },
+        )
+
+    # --- tables ---------------------------------------------------------------------------------
+
+    @once
+    def evaluated(self, name: str) -> Artefact:
+        """The rows of all defences on one set."""
+        place = self.sets[name]
+        return self.plan.step(
+            EVALUATE,
+            reads={
+                "clip": self.plan.clip,
+                "images": self.plan.images(name),
+                "store": self.store(name, place["split"]),
+                "chosen": self.chosen,
+                "sweeps": self.sweeps,
+                "saes": [*self.all_saes.values()],
+                "prefixes": {prefix: self.prefix(prefix) for prefix in PREFIXES},
+                "heads": self.heads,
+            },
+            values={
+                "layer": self.layer,
+                "split": place["split"],
+                "template": place["template"] or self.block["template"],
+                "protocols": place["protocols"],
+                "random_seeds": self.block["random_seeds"],
+                **self.plan.intervals,
+            },
+            dataset=name,
+            split=place["split"],
+        )
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """{protocol: name of its table}: Table 2, and the two-way protocol apart from it."""
+        names = {"all_classes": "table2"}
+        if any("two_way" in place["protocols"] for place in self.sets.values()):
+            names["two_way"] = "typographic_two_way"
+        return names
+
+    def declare_tables(self) -> None:
+        """Declare the tables and their rendering; the paper has numbers for Table 2 only."""
+        rows = [self.evaluated(name) for name in self.sets]
+        in_paper = {
+            name: place["paper"] for name, place in self.sets.items() if place["paper"] is not None
+        }
+        for protocol, table in self.tables.items():
+            papers = table == "table2"
+            gathered = self.plan.gather(
+                f"{table}.csv", reads={"rows": rows}, values={"where": {"protocol": protocol}}
+            )
+            self.plan.render(
+                table,
+                RENDER,
+                reads={
+                    "csv": gathered,
+                    "choice": self.choice["choice"],
+                    "paper": self.plan.resource("paper/table2.csv") if papers else None,
+                },
+                values={
+                    "protocol": protocol,
+                    "model": self.plan.clip.facts["name"],
+                    "paper_sets": in_paper if papers else {},
+                },
+            )

@@ -1,0 +1,136 @@
+"""Sparse autoencoders: every recipe at every layer, all variants of a list in one pass."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from clip_sae.artefacts import COMPLETE, Artefact
+from clip_sae.config import sae_recipes
+from clip_sae.config_mistakes import layer_of
+from clip_sae.planning.reads import Sae
+from clip_sae.planning.steps import Rule, Step
+from clip_sae.planning.stores import StoreKey
+from clip_sae.recipes import SaeRecipe
+from clip_sae.versions import TRAIN_VERSION
+
+TRAIN = Rule(
+    "train_sae",
+    f"saes/{{recipe}}/L{{layer}}/{{variant}}-{{digest}}/{COMPLETE}",
+    "clip_sae.stages.training:train_sae",
+    stage="train",
+    records=True,
+)
+
+
+@dataclass(frozen=True)
+class PlannedSae:
+    """One SAE: its recipe, where its weights lie, and the store it is trained on."""
+
+    name: str
+    variant: str
+    layer: int
+    hook: str
+    recipe: SaeRecipe
+    artefact: Artefact
+
+    @property
+    def folder(self) -> str:
+        return str(self.artefact.folder)
+
+    @property
+    def label(self) -> str:
+        """Name in figures: the recipe, and the variant where it has several."""
+        return self.name if self.variant == "base" else f"{self.name}/{self.variant}"
+
+    @cached_property
+    def read(self) -> Sae:
+        """The SAE as something that a step reads."""
+        names = ("name", "variant", "label", "layer", "hook")
+        facts = {name: getattr(self, name) for name in names}
+        return Sae(self.artefact, facts | {"recipe": self.recipe.to_dict()})
+
+
+class Saes:
+    """Trained SAEs of a plan."""
+
+    def training_key(self, name: str, layer: int) -> StoreKey:
+        """Which activations the SAEs of recipe `name` at `layer` are trained on."""
+        block = self.config["saes"][name]
+        return StoreKey(block["dataset"], block["split"], block["hook"], layer)
+
+    def saes(self, name: str, layer: int) -> list[PlannedSae]:
+        """All variants of recipe `name` at `layer`: one training job, one pass over the tokens.
+
+        With `stream: true` they come from the images, and no store is read. What such an SAE is
+        made from differs, so its digest does too, although its weights are the same.
+        """
+        if (name, layer) not in self._saes:
+            self._saes[name, layer] = self._planned_saes(name, layer)
+        return self._saes[name, layer]
+
+    def _planned_saes(self, name: str, layer: int) -> list[PlannedSae]:
+        key = self.training_key(name, layer)
+        if self.config["saes"][name]["stream"]:
+            upstream = (self.model, self.index(key.dataset))
+            spec = {"version": TRAIN_VERSION, "stream": self.token_spec(key)}
+        else:
+            upstream = (self.store(key),)
+            spec = {"version": TRAIN_VERSION}
+        planned = []
+        for variant, recipe in sae_recipes(self.config, name):
+            artefact = Artefact(
+                path=f"{self.results}/saes/{name}/L{layer:02d}/{variant}-{{digest}}/{COMPLETE}",
+                stage="train",
+                spec=spec | {"recipe": recipe.to_dict()},
+                upstream=upstream,
+            )
+            planned.append(PlannedSae(name, variant, layer, key.hook, recipe, artefact))
+        return planned
+
+    def training_step(self, name: str, layer: int) -> Step:
+        """The training of all variants of a recipe at a layer; their records hold the recipes."""
+        key, saes = self.training_key(name, layer), self.saes(name, layer)
+        if self.config["saes"][name]["stream"]:
+            reads = {"clip": self.clip, "images": self.images(key.dataset)}
+        else:
+            reads = {"store": self.store(key)}
+        return self.job(
+            TRAIN,
+            f"train_{name}_L{layer:02d}",
+            makes={sae.variant: sae.artefact for sae in saes},
+            reads=reads,
+            values={"model": self.config["model"]["name"], "hook": key.hook, "layer": layer},
+            wildcards={"recipe": name, "layer": f"{layer:02d}", "variant": saes[0].variant},
+        )
+
+    def declare_saes(self) -> None:
+        """Declare the training of every recipe of the config."""
+        for name in self.config["saes"]:
+            for layer in self.layers(name):
+                self.training_step(name, layer)
+
+    def layer_of(self, block: Mapping) -> int:
+        """The layer of an analysis of one SAE; the last but one where its block names none."""
+        return layer_of(block, self.architecture)
+
+    def sae_of(self, block: Mapping) -> PlannedSae:
+        """The SAE of an analysis of one SAE; of a recipe that sweeps, the first variant."""
+        return self.saes(block["recipe"], self.layer_of(block))[0]
+
+    def layers(self, name: str) -> list[int]:
+        """The layers of recipe `name`, ascending."""
+        return sorted(self.config["saes"][name]["layers"])
+
+    def all_saes(self, name: str) -> list[PlannedSae]:
+        """All SAEs of recipe `name`: every layer, every variant."""
+        return [sae for layer in self.layers(name) for sae in self.saes(name, layer)]
+
+    @property
+    def single_recipes(self) -> list[str]:
+        """Recipes that train one SAE per layer."""
+        return [name for name in self.config["saes"] if len(sae_recipes(self.config, name)) == 1]
+
+    @property
+    def list_trainings(self) -> list[Step]:
+        """Training steps of recipes with lists: several SAEs in one pass."""
+        return [step for step in self.all_steps if step.rule == TRAIN and len(step.makes) > 1]
