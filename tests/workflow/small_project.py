@@ -69,6 +69,10 @@ class Project:
         logs = re.findall(r"^ +log: \S*?results/logs/(\S+)\.log$", text, flags=re.MULTILINE)
         return {re.sub(r"-[0-9a-f]{10}\b", "", name) for name in logs}
 
+    def planned_rules(self, *arguments: str) -> set[str]:
+        """Names of the rules that a dry run would run, without what tells their jobs apart."""
+        return {name.partition("/")[0] for name in self.planned(*arguments)}
+
     def replace_in(self, file: str, old: str, new: str) -> None:
         path = self.path / file
         text = path.read_text()

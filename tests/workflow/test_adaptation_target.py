@@ -20,7 +20,7 @@ ADAPTATION = {
     },
     "stores": {"layers": [0], "methods": ["vpt"]},
 }
-ENDS = {"summarise_adaptation", "render_markdown", "draw", TARGET}
+ENDS = {"summarise_adaptation", "render_markdown", "draw"}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def adapted(tmp_path_factory) -> Project:
 @pytest.mark.slow
 def test_adaptation_is_built_once_and_edits_train_what_they_touch(adapted: Project):
     adapted.run("--cores", "2", TARGET)
-    assert adapted.planned(TARGET) == set()
+    assert adapted.planned_rules(TARGET) == set()
     results = adapted.path / "results"
     table = pd.read_csv(results / "adaptation.csv")
     assert list(table["method"].unique()) == ["none", "vpt", "mine"]
@@ -53,15 +53,15 @@ def test_adaptation_is_built_once_and_edits_train_what_they_touch(adapted: Proje
 
     adapted.edit_config("analyses.adaptation.seeds", [0, 1])
     new = {"train_adaptation", "extract_adapted_general_vpt_1"}
-    assert adapted.planned(TARGET) == new | {"evaluate_adaptation"} | ENDS
+    assert adapted.planned_rules(TARGET) == new | {"evaluate_adaptation"} | ENDS
     text = adapted.run("--dry-run", TARGET)
     assert "adaptation/general/vpt-seed1-" in text and "fingerprints/adapted-mine-" not in text
     assert counted(text, "train_adaptation") == counted(text, "evaluate_adaptation") == 1
     adapted.edit_config("analyses.adaptation.seeds", [0])
-    assert adapted.planned(TARGET) == set()
+    assert adapted.planned_rules(TARGET) == set()
 
     write_clip(adapted.path / "tuned", seed=2)
-    assert adapted.planned(TARGET) == {"fingerprint_model", "evaluate_adaptation"} | ENDS
+    assert adapted.planned_rules(TARGET) == {"fingerprint_model", "evaluate_adaptation"} | ENDS
     text = adapted.run("--dry-run", TARGET)
     assert "measurements/adaptation/general-mine-" in text
     assert counted(text, "fingerprint_model") == counted(text, "evaluate_adaptation") == 1

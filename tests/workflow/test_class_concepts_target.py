@@ -38,7 +38,7 @@ def asked(project: Project) -> Project:
 @pytest.mark.slow
 def test_both_questions_are_answered_and_asked_again_after_an_edit(asked: Project):
     asked.run("--cores", "2", *CURVES, *CHANGES)
-    assert asked.planned(*CURVES, *CHANGES) == set()
+    assert asked.planned_rules(*CURVES, *CHANGES) == set()
     curves = pd.read_csv(asked.path / "results/class_concepts.csv")
     assert set(curves["class"]) == {*CLASSES, "mean over classes"}
     assert set(curves["k"]) == {0, 1, 4, 32}
@@ -52,9 +52,9 @@ def test_both_questions_are_answered_and_asked_again_after_an_edit(asked: Projec
     assert set(latents.loc[latents["method"] == "text", "status"]) == {"persists"}
 
     asked.edit_config("analyses.class_concepts.sizes", [1, "all"])
-    assert asked.planned(*CURVES, *CHANGES) == {
+    assert asked.planned_rules(*CURVES, *CHANGES) == {
         "measure_class_concepts", "draw", "render_markdown"}  # fmt: skip
     asked.edit_config("analyses.adaptation.changes.strongest", 2)
-    planned = asked.planned(*CHANGES)
+    planned = asked.planned_rules(*CHANGES)
     assert {"measure_changes", "summarise_changes"} <= planned
     assert not [name for name in planned if name.startswith("train_")]

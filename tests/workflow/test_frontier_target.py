@@ -5,7 +5,7 @@ import pytest
 from small_project import Project
 
 TARGETS = ("results/frontier.csv", "results/frontier.png", "results/frontier.md")
-AFTER_TRAINING = {"measure_frontier_points", "frontier", "plot_frontier", "render_frontier"}
+AFTER_TRAINING = {"measure_frontier", "gather", "draw", "render_markdown"}
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def frontier(project: Project) -> Project:
 
 
 def test_the_frontier_stands_apart_from_all_and_a_new_seed_trains_what_is_new(frontier: Project):
-    assert frontier.planned() == set()
+    assert frontier.planned_rules() == set()
     frontier.run("--cores", "2", *TARGETS)
     table = pd.read_csv(frontier.path / "results/frontier.csv")
     assert len(table) == (2 + 1 + 1) * 2
@@ -40,7 +40,7 @@ def test_the_frontier_stands_apart_from_all_and_a_new_seed_trains_what_is_new(fr
     assert "| TopK |" in text and "resid_post of layer 1, tiny, 9 held-out images" in text
 
     frontier.edit_config("saes.points.seed", [0, 1, 2])
-    assert frontier.planned(*TARGETS) == {"train_points_L01"} | AFTER_TRAINING
+    assert frontier.planned_rules(*TARGETS) == {"train_points_L01"} | AFTER_TRAINING
     folder = frontier.path / "results/saes/points/L01"
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/sae_weights.safetensors")}
     frontier.run("--cores", "1", "train_points_L01")

@@ -56,14 +56,14 @@ def test_tables_hold_every_kind_and_edits_measure_what_they_change(steered: Proj
     [path] = (results / "vocabulary").glob("*.npz")
     assert EmbeddedVocabulary.load(path).words == (*CLASSES, "image", "picture")
 
-    assert steered.planned(*TABLES, *BASELINES) == set()
+    assert steered.planned_rules(*TABLES, *BASELINES) == set()
     whole = {table: (steered.path / table).read_bytes() for table in TABLES}
     shutil.rmtree(results / "measurements/steering")
     for table in (*TABLES, *BASELINES):
         (steered.path / table).unlink()
     steered.run("--cores", "2", *TABLES, *BASELINES, "--set-scatter", "units=2")
     assert {table: (steered.path / table).read_bytes() for table in TABLES} == whole
-    assert not list(results.rglob("blocks")) and steered.planned(*TABLES, *BASELINES) == set()
+    assert not list(results.rglob("blocks")) and steered.planned_rules(*TABLES, *BASELINES) == set()
     edits = {
         "vocabulary.mask": ("words.txt", set()),
         "gamma": (0.2, MEASURE | AFTER),
@@ -75,12 +75,12 @@ def test_tables_hold_every_kind_and_edits_measure_what_they_change(steered: Proj
     for key, (value, expected) in edits.items():
         steered.write_config(config)
         steered.edit_config(f"analyses.steering.{key}", value)
-        assert steered.planned(*TABLES) == expected, key
+        assert steered.planned_rules(*TABLES) == expected, key
         kinds = {"latent", "neuron"} if expected >= MEASURE else set()
         assert kinds_measured(steered, *TABLES) == kinds, key
     steered.write_config(config)
     steered.edit_config("analyses.steering.baseline_units", 9)
-    assert steered.planned(*BASELINES) == {"measure_steering", "gather"}
+    assert steered.planned_rules(*BASELINES) == {"measure_steering", "gather"}
     assert kinds_measured(steered, *BASELINES) == {"random"}
 
 
