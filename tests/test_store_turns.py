@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.store_turns import Turn, closure, readers, turns, will_run
+from clip_sae.store_turns import Turn, closure, masked, readers, turns, will_run
 
 PLACE = ("general", "train")
 
@@ -48,6 +48,14 @@ def test_a_map_of_another_split_over_all_layers_ties_its_own_split_only():
         ("train", (1,)),
         ("train", (2,)),
     ]
+
+
+def test_only_ways_through_up_to_date_files_mask_what_a_run_makes():
+    upstream = {"table": {"rows", "index"}, "rows": {"sae"}, "sae": {"store"}, "store": {"index"}}
+    assert masked(upstream, ["table"], {"rows", "sae", "store"}) == set()  # all ways are plain
+    assert masked(upstream, ["table"], {"store"}) == {"store"}  # behind rows and sae
+    assert masked(upstream, ["table"], {"table", "rows", "store"}) == {"store"}
+    assert masked(upstream, ["table"], {"index", "sae"}) == {"sae"}  # the index is read directly
 
 
 def test_missing_things_run_where_something_wants_them():

@@ -43,6 +43,23 @@ def will_run(
     return found
 
 
+def masked(upstream: Upstream, targets: Iterable[str], made: Collection[str]) -> set[str]:
+    """Return what of `made` lies behind the targets and is reached only through up-to-date files.
+
+    A way from a target that leads through files of `made` alone is not masked.
+    """
+    reached: set[str] = set()
+    pending = list(targets)
+    up_to_date = []
+    while pending:
+        for path in upstream.get(pending.pop(), ()):
+            if path in reached:
+                continue
+            reached.add(path)
+            (pending if path in made else up_to_date).append(path)
+    return (closure(upstream, up_to_date) & set(made)) - reached - set(targets)
+
+
 def readers(
     upstream: Upstream, stores: Iterable[str], among: Iterable[str]
 ) -> dict[str, list[str]]:

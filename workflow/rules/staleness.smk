@@ -28,7 +28,7 @@ from clip_sae.planning.steps import RULES
 from clip_sae.run_lock import AnotherRun, begin_run
 from clip_sae.scatter import BEGIN, PARTS, parts_of
 from clip_sae.specs import ParsedCode, write_text
-from clip_sae.store_turns import closure
+from clip_sae.store_turns import masked
 
 try:
     config = validate_config(config, ROOT / "workflow/schemas/config.schema.yaml")
@@ -111,14 +111,13 @@ def upstream():
 
 
 def made_before(artefacts):
-    """All that this run makes of what `artefacts` come from, directly or not.
+    """What this run makes behind up-to-date inputs of `artefacts`: their jobs need it as plain inputs.
 
     Snakemake 9.27 passes over a job with a missing output where an earlier job runs and all ways
     between them lead through `ancient` inputs (dag.py, update_needrun: masked jobs are reached by
-    plain inputs alone). So a job that has to run takes every such file as a plain input.
+    plain inputs alone). Ways through what this run makes are plain already.
     """
-    behind = closure(upstream(), [artefact.path for artefact in artefacts]) & made_now()
-    behind.difference_update(artefact.path for artefact in artefacts)
+    behind = masked(upstream(), [artefact.path for artefact in artefacts], made_now())
     if plan.temporary:  # only readers hold up a deletion
         behind.difference_update(store.path for store in plan.stores.values())
     return sorted(behind)
