@@ -23,7 +23,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from clip_sae.specs import write_text
+from clip_sae.planning.specs import write_text
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

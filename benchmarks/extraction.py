@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from clip_sae.architecture import ModelSource
-from clip_sae.clip import load_clip
-from clip_sae.extraction import ExtractJob, extract
+from clip_sae.clip.model import load_clip
+from clip_sae.extraction.extract import ExtractJob, extract
+from clip_sae.planning.architecture import ModelSource
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 

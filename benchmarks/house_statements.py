@@ -8,7 +8,7 @@ once, and `clip_sae.planning.declared` finds what slips past.
 from pathlib import Path
 
 from clip_sae.analyses.planned import planned
-from clip_sae.config import load_config
+from clip_sae.planning.config import load_config
 from clip_sae.planning.declared import each_step, repeated, undeclared
 
 

@@ -21,9 +21,9 @@ from clip_sae.analyses.steering.measures import Words, measure
 from clip_sae.analyses.steering.routes import Routes
 from clip_sae.analyses.steering.sampling import resample_weights
 from clip_sae.analyses.steering.summary import LayerSummary, Thresholds
-from clip_sae.architecture import ModelSource
-from clip_sae.clip import load_clip
-from clip_sae.specs import write_text
+from clip_sae.clip.model import load_clip
+from clip_sae.planning.architecture import ModelSource
+from clip_sae.planning.specs import write_text
 
 HERE = Path(__file__).resolve().parent
 RESULTS = "## Last result\n"

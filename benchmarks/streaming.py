@@ -22,17 +22,17 @@ import torch
 from PIL import Image
 from training_report import machine, spread
 
-from clip_sae.architecture import ModelSource
-from clip_sae.clip import load_clip
-from clip_sae.demo.sets import write_general
-from clip_sae.extraction import ExtractJob, extract
-from clip_sae.live_source import LiveSource
-from clip_sae.live_tokens import LiveStream
-from clip_sae.recipes import SaeRecipe
+from clip_sae.clip.model import load_clip
+from clip_sae.extraction.extract import ExtractJob, extract
+from clip_sae.extraction.live_source import LiveSource
+from clip_sae.extraction.live_tokens import LiveStream
+from clip_sae.planning.architecture import ModelSource
+from clip_sae.planning.recipes import SaeRecipe
+from clip_sae.planning.specs import write_text
 from clip_sae.sae.files import weights_sha256
-from clip_sae.specs import write_text
 from clip_sae.store import ActivationStore, TokenStream
 from clip_sae.training import TrainTarget, train_saes
+from clip_sae_demo.sets import write_general
 
 HERE = Path(__file__).resolve().parent
 DEMO_CLIP = HERE.parent / "workflow/resources/demo_clip"

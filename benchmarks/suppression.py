@@ -16,16 +16,16 @@ import torch
 from torch.nn import functional as F
 from training_report import machine, spread
 
+from clip_sae.analyses.shared.edits import ablate
 from clip_sae.analyses.suppression.ablation import Latents
 from clip_sae.analyses.suppression.answers import Answers, reaches_output
 from clip_sae.analyses.suppression.groups import Groups
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.analyses.suppression.sets import Family, threshold_family, threshold_grid
-from clip_sae.architecture import ModelSource
-from clip_sae.clip import ClipModel, load_clip
-from clip_sae.intervention import ablate
+from clip_sae.clip.model import ClipModel, load_clip
+from clip_sae.planning.architecture import ModelSource
+from clip_sae.planning.specs import write_text
 from clip_sae.sae import Sae
-from clip_sae.specs import write_text
 
 HERE = Path(__file__).resolve().parent
 RESULTS = "## Last result\n"

@@ -21,9 +21,9 @@ import torch
 from training_report import machine, spread
 from training_settings import D_MODEL, make_tokens
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.recipes import SaeRecipe
+from clip_sae.planning.specs import write_text
 from clip_sae.sae.files import weights_sha256
-from clip_sae.specs import write_text
 from clip_sae.store import ActivationStore, StoreLayout, StoreWriter, TokenStream
 from clip_sae.training import TrainTarget, train_saes
 

@@ -21,7 +21,7 @@ import numpy as np
 from training_report import Measured, conditions, table
 from training_settings import PEERS, SETTINGS, Setting, make_start, make_tokens
 
-from clip_sae.specs import write_text
+from clip_sae.planning.specs import write_text
 
 HERE = Path(__file__).resolve().parent
 RESULTS = "## Last result\n"

@@ -5,7 +5,7 @@ import platform
 import torch
 from peers.protocol import LEVELS, Task, Trainer, serve
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.training.learner import Learner
 from clip_sae.training.targets import BatchTargets
 from clip_sae.training.weights import initial_weights

@@ -13,7 +13,6 @@ import pytest
 import torch
 from tiny_clip import tiny_source, write_config
 
-from clip_sae import clip_weights
 from clip_sae.adaptation.prompts import load_prompts
 from clip_sae.adaptation.training import _resume
 from clip_sae.analyses.quality.embeddings import read_embeddings
@@ -21,17 +20,18 @@ from clip_sae.analyses.shared.class_counts import read_class_counts
 from clip_sae.analyses.shared.named_records import read_records
 from clip_sae.analyses.shared.top_images import read_top_images
 from clip_sae.analyses.suppression.bits import read_bits
+from clip_sae.analyses.typographic.defence_prefix import load_prefix
 from clip_sae.analyses.typographic.responses import Responses
-from clip_sae.architecture import ModelError, ModelSource, architecture
-from clip_sae.clip import load_clip
-from clip_sae.clip_weights import build_module
-from clip_sae.defence_prefix import load_prefix
+from clip_sae.clip import weights as clip_weights
+from clip_sae.clip.model import load_clip
+from clip_sae.clip.vocabulary import EmbeddedVocabulary
+from clip_sae.clip.weights import build_module
 from clip_sae.npz import ArrayFileError, read_arrays
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.architecture import ModelError, ModelSource, architecture
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.sae import Sae, SaeFileError
 from clip_sae.sae.exchange import FORMATS, convert
 from clip_sae.training.checkpoint import TrainTarget, load_checkpoint
-from clip_sae.vocabulary import EmbeddedVocabulary
 
 WRITERS = (
     hostile.write_checkpoint,

@@ -1,4 +1,4 @@
-"""The arrows between modules point one way (design: the house), by folder and file name."""
+"""The arrows between modules point one way (house: the layout), by folder and file name."""
 
 import ast
 import subprocess
@@ -8,33 +8,33 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parents[1] / "src" / "clip_sae"
+DEMO = "clip_sae_demo"
 
-# Floors of the house, lowest first. A module may import from its own floor and from those below.
-# Modules that lie loose at the top of the package stand on the floor of the folder that they serve.
-FLOORS = {
-    "planning": 0,
-    "datasets": 1, "store": 1, "sae": 1, "demo": 1, "clip": 1, "zeroshot": 1, "vocabulary": 1,
-    "clip_head": 1, "clip_weights": 1, "batching": 1,
-    "running": 1,
-    "training": 2, "adaptation": 2, "extraction": 2, "extraction_job": 2, "extraction_stages": 2,
-    "intervention": 2, "live_source": 2, "live_tokens": 2, "attack": 2, "attacked_pairs": 2,
-    "cls_attention": 2, "defence_prefix": 2,
-    "stages": 3, "analyses": 3,
-    "scale": 4, "commands": 4, "cli": 5, "__main__": 5,
-}  # fmt: skip
+# Floors of the house, lowest first: a module imports from its own floor and from those below.
+FLOORS = [
+    {"files", "metrics", "npz", "planning"},
+    {"clip", "datasets", "running", "sae", "store"},
+    {"adaptation", "extraction", "training"},
+    {"analyses"},
+    {"scale"},
+    {"cli", "__main__"},
+]
+FLOOR = {name: n for n, names in enumerate(FLOORS) for name in names}
 
 
-def local_imports(path: Path) -> set[str]:
-    """Dotted names below clip_sae that a module imports anywhere."""
+def is_drawing(name: str) -> bool:
+    """Whether a module draws or renders: a role that its file name says."""
+    return name.rpartition(".")[2].partition("_")[0] in ("draw", "render")
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a module imports anywhere."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        found |= {n.removeprefix("clip_sae.") for n in names if n.startswith("clip_sae.")}
+            found |= {alias.name for alias in node.names}
     return found
 
 
@@ -44,23 +44,30 @@ def modules() -> list[tuple[str, Path]]:
     return [(".".join(path.relative_to(SRC).with_suffix("").parts), path) for path in files]
 
 
+def test_every_module_stands_on_a_floor():
+    tops = {name.partition(".")[0] for name, _ in modules()} - {"plotting"}
+    assert tops == set(FLOOR)
+    loose = [path for path in SRC.glob("*.py")]
+    assert len(loose) <= 8, f"loose modules at the top of the package: {sorted(loose)}"
+
+
 @pytest.mark.parametrize("name,path", modules(), ids=lambda value: str(value))
 def test_arrows_point_one_way(name, path):
-    folder, _, rest = name.partition(".")
-    role = path.stem  # plan, draw and render are roles of an analysis
-    for other in local_imports(path):
+    folder = name.partition(".")[0]
+    found = {other.removeprefix("clip_sae.") for other in imports(path)}
+    for other in found:
         top = other.partition(".")[0]
-        if folder == "plotting":
-            assert top == "plotting", f"{name} imports {other}: plotting sees tables only"
-        elif top == "plotting":
-            drawn = folder == "analyses" and role in ("draw", "render") or name == "running.run"
-            assert drawn, f"{name} imports {other}: only draw.py and render.py draw"
+        assert top != DEMO, f"{name} imports {other}: the demo is a plug-in that nothing imports"
+        if top == "plotting":
+            drawn = folder == "analyses" and is_drawing(name) or name == "running.run"
+            assert folder == "plotting" or drawn, f"{name} imports {other}: only draw.py draws"
+        elif top not in FLOOR or f"clip_sae.{other}" not in imports(path):
+            continue  # not ours
+        elif folder == "plotting":
+            raise AssertionError(f"{name} imports {other}: plotting sees tables only")
         else:
-            # a loose module without a floor serves planning: it knows no other floor
-            mine, theirs = FLOORS.get(folder, 0), FLOORS.get(top, 0)
+            mine, theirs = FLOOR[folder], FLOOR[top]
             assert theirs <= mine, f"{name} (floor {mine}) imports {other} (floor {theirs})"
-        if folder == "analyses" and role == "plan":
-            assert FLOORS.get(top, 0) == 0 or top == "analyses", f"{name} imports {other}"
 
 
 def test_source_never_imports_snakemake():
@@ -70,9 +77,9 @@ def test_source_never_imports_snakemake():
 
 def without_torch() -> list[str]:
     """Modules that the Snakefile reads, and those that draw."""
-    names = ["planning.plan", "planning.staleness", "planning.jobs", "analyses.planned"]
-    names += [n for n, path in modules() if path.stem in ("plan", "draw", "render")]
-    return names + [n for n, _ in modules() if n.startswith("plotting.")]
+    named = ("planning.", "plotting.")
+    roles = ("plan", "keys", "planned")
+    return [n for n, p in modules() if n.startswith(named) or p.stem in roles or is_drawing(n)]
 
 
 def test_no_torch_at_parse_time_or_in_drawing():

@@ -30,14 +30,14 @@ ALLOWED = {
     ("src/clip_sae/datasets/images.py", "Image.open"): (
         "the one guarded place: closed list of formats, size checked before pixels"
     ),
-    ("src/clip_sae/demo/card.py", "Image.open"): "images that the same command has just drawn",
+    ("src/clip_sae_demo/card.py", "Image.open"): "images that the same command has just drawn",
     ("benchmarks/house_hashes.py", "Image.open"): "figures that the workflow has just drawn",
     ("src/clip_sae/running/job.py", "import_module"): "a name written there, of this package",
     (
         "src/clip_sae/running/run.py",
         "import_module",
     ): "the function of a step, named by its plan",
-    ("src/clip_sae/analyses/planned.py", "import_module"): "the plans of the package's own folders",
+    ("src/clip_sae/planning/questions.py", "import_module"): "the package's own folders",
 }
 # Tests open what they themselves have written, and import modules of this package.
 ALLOWED_IN_TESTS = {"Image.open", "pickle.loads", "import_module"}

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from clip_sae.architecture import CONFIG_NAME, ModelSource
+from clip_sae.planning.architecture import CONFIG_NAME, ModelSource
 
 VISION = {"image_size": 16, "patch_size": 8, "layers": 3, "width": 32, "head_width": 16}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}

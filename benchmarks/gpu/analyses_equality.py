@@ -26,7 +26,7 @@ from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
 from clip_sae.analyses.suppression.groups import Groups
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.analyses.suppression.sets import threshold_family, threshold_grid
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
 

@@ -6,7 +6,7 @@ from measuring import Bench, relative_error
 from time_limits import failure
 from tower_subjects import cpu_tower, device_tower, extracted, extraction_job
 
-from clip_sae.extraction import extract
+from clip_sae.extraction.extract import extract
 
 COMPARED = 12  # images
 # Less than all outputs of a batch and its joined pieces take, more than half a batch needs.

@@ -12,10 +12,10 @@ import torch
 from measuring import Bench
 from tower_subjects import DEMO, extraction_job
 
-from clip_sae.architecture import ModelSource
-from clip_sae.clip import ClipModel, Key, load_clip
-from clip_sae.extraction import ExtractJob, extract
-from clip_sae.extraction_stages import to_host
+from clip_sae.clip.model import ClipModel, Key, load_clip
+from clip_sae.extraction.extract import ExtractJob, extract
+from clip_sae.extraction.stages import to_host
+from clip_sae.planning.architecture import ModelSource
 
 # Tower, images extracted, images per batch.
 FULL = (

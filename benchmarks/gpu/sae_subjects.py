@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from measuring import Bench
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.training.learner import Learner
 from clip_sae.training.weights import initial_weights
 from clip_sae.training.workspace import Workspace

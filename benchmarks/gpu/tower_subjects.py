@@ -10,9 +10,9 @@ from measuring import Bench
 from PIL import Image
 from torch.nn import functional as F
 
-from clip_sae.architecture import ModelSource
-from clip_sae.clip import ClipModel, Key, load_clip
-from clip_sae.extraction import ExtractJob, extract
+from clip_sae.clip.model import ClipModel, Key, load_clip
+from clip_sae.extraction.extract import ExtractJob, extract
+from clip_sae.planning.architecture import ModelSource
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
 

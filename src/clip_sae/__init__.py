@@ -1,11 +1,12 @@
 """clip_sae: CLIP activations, sparse autoencoders on them, and what they explain.
 
-Layers, each importing only those above it (held by tests/test_layers.py):
-  specs, config, recipes, metrics              pure: no torch, known to the Snakefile
-  clip, zeroshot, store, sae, datasets, demo   one thing each
-  extraction, intervention, training           two of those together
-  analyses                                     one question per file, a tidy table out
-  plotting                                     tables in, Axes out; imports none of the above
+Folders, each importing only from its own line and from those above it (tests/test_layers.py):
+  planning                           what is made, from what, by which code: no torch
+  clip, datasets, sae, store         one thing each; running: one job, its locks, its GPU
+  extraction, training, adaptation   two of those together
+  analyses                           one folder per question: plan, measure, draw
+  scale, cli                         what a config costs; what is done by hand
+plotting serves the modules that draw, and sees tables only.
 """
 
 __version__ = "0.1.0"

@@ -8,17 +8,17 @@ convert   turn an SAE of another project into an SAE folder of this one
 """
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from clip_sae.commands.plan_command import add_plan
-from clip_sae.commands.workflow import plan_of, run_snakemake
-from clip_sae.dropping import dropped_below, marker_of, store_of
-from clip_sae.garbage import find_orphans
-from clip_sae.run_lock import LOCK, begin_run
+from clip_sae.planning.dropping import dropped_below, marker_of, store_of
+from clip_sae.running.garbage import find_orphans
+from clip_sae.running.run_lock import LOCK, begin_run
+from clip_sae.scale.command import add_plan
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,6 +107,8 @@ def _add_gc(verbs) -> None:
 
 
 def _gc(options: argparse.Namespace) -> int:
+    from clip_sae.analyses.planned import plan_of  # jsonschema and all plans: only where used
+
     configs = options.config or [Path("config.yaml")]
     needed: dict[Path, set[str]] = {}
     for config in configs:
@@ -148,9 +150,26 @@ def _reindex(options: argparse.Namespace) -> int:
             f"{options.dataset!r} is not a data set of {options.config}; there are: "
             f"{', '.join(names)}"
         )
-    run_snakemake(options.config, plan_of(options.config).index(options.dataset).path, "--force")
+    from clip_sae.analyses.planned import plan_of
+
+    _run_snakemake(options.config, plan_of(options.config).index(options.dataset).path, "--force")
     print("Run snakemake again: what was made from other content is rebuilt.")
     return 0
+
+
+def _run_snakemake(config: Path, *arguments: str) -> None:
+    """Run Snakemake with `config` in place of the workflow's own.
+
+    In a process of its own: the package never imports Snakemake. Raises RuntimeError where it
+    fails.
+    """
+    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "all"]
+    command += ["--replace-workflow-config", "--configfile", str(config)]
+    done = subprocess.run(command, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(
+            f"snakemake failed with exit code {done.returncode}: see its messages above"
+        )
 
 
 def _add_convert(verbs) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from clip_sae.specs import write_bytes
+from clip_sae.planning.specs import write_bytes
 
 
 def csv_text(table: pd.DataFrame, digits: int | None = None) -> str:

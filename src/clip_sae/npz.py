@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clip_sae.specs import write_bytes
+from clip_sae.planning.specs import write_bytes
 
 
 class ArrayFileError(ValueError):

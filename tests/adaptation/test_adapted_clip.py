@@ -19,9 +19,9 @@ from clip_sae.adaptation import (
     save_prompts,
 )
 from clip_sae.adaptation.text_side import first_words, text_width
-from clip_sae.architecture import ModelError, ModelSource
-from clip_sae.clip import load_clip
-from clip_sae.zeroshot import class_embeddings
+from clip_sae.clip.model import load_clip
+from clip_sae.clip.zeroshot import class_embeddings
+from clip_sae.planning.architecture import ModelError, ModelSource
 
 DEMO = Path(__file__).resolve().parents[2] / "workflow/resources/demo_clip"
 NAMES = ["sun", "key", "boat"]

@@ -11,8 +11,8 @@ from tiny_clip import tiny_source
 
 from clip_sae.adaptation import AdaptedClip, Prompts, PromptSpec
 from clip_sae.adaptation.text_side import text_width
-from clip_sae.clip import load_clip
-from clip_sae.extraction import ExtractJob, extract
+from clip_sae.clip.model import load_clip
+from clip_sae.extraction.extract import ExtractJob, extract
 from clip_sae.store import ActivationStore, verify_store
 
 KEY = ("resid_post", 1)

@@ -16,8 +16,8 @@ from clip_sae.adaptation.training import (
     embed_in_batches,
     train_prompts,
 )
-from clip_sae.clip import load_clip
-from clip_sae.versions import ADAPT_VERSION
+from clip_sae.clip.model import load_clip
+from clip_sae.planning.versions import ADAPT_VERSION
 
 NAMES = ["dog", "cat", "bird"]
 SPECS = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_clip import tiny_source
 
-from clip_sae.clip import load_clip
+from clip_sae.clip.model import load_clip
 from clip_sae.sae import Sae
 
 

@@ -38,7 +38,7 @@ from clip_sae.analyses.concepts.masks import (
 from clip_sae.analyses.concepts.sums import measure_units
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.inputs import ImageFiles
+from clip_sae.planning.inputs import ImageFiles
 from clip_sae.sae import Sae
 
 GRID = (4, 4)

@@ -25,7 +25,7 @@ from clip_sae.analyses.quality.summary import seed_groups, seed_stability, unit_
 from clip_sae.analyses.quality.truth import factor_space, factor_spaces, read_factors
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.inputs import ImageFiles
+from clip_sae.planning.inputs import ImageFiles
 
 
 def unit_rows(rng, *shape):

@@ -21,10 +21,10 @@ from clip_sae.analyses.steering.routes import Routes
 from clip_sae.analyses.steering.summary import Thresholds
 from clip_sae.analyses.steering.traces import COLUMNS, choose_units, trace_units
 from clip_sae.analyses.steering.units import KINDS, latent_units, units_of
-from clip_sae.clip import load_clip
-from clip_sae.clip_head import Head
+from clip_sae.clip.head import Head
+from clip_sae.clip.model import load_clip
+from clip_sae.planning.scatter import share
 from clip_sae.sae import Sae
-from clip_sae.scatter import share
 
 STRENGTHS = (-20.0, 0.0, 5.0, 20.0, 150.0)
 THRESHOLDS = Thresholds(gamma=0.1, beta=(0.1, 0.5, 0.9))

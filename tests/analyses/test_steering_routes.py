@@ -6,6 +6,7 @@ import torch
 from clip_towers import images_of, sae_for
 from torch.nn import functional as F
 
+from clip_sae.analyses.shared.edits import steer, steer_neurons
 from clip_sae.analyses.steering.routes import Routes
 from clip_sae.analyses.steering.units import (
     KINDS,
@@ -17,7 +18,6 @@ from clip_sae.analyses.steering.units import (
     random_directions,
     untrained_sae,
 )
-from clip_sae.intervention import steer, steer_neurons
 
 N_LAYERS = 3
 pytestmark = pytest.mark.filterwarnings("error")

@@ -9,6 +9,7 @@ from tiny_clip import tiny_source
 from torch.nn import functional as F
 
 from clip_sae.analyses.shared.blocks import Blocks
+from clip_sae.analyses.shared.edits import ablate, steer, steer_neurons
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.answers import Answers, reaches_output
 from clip_sae.analyses.suppression.bits import read_bits, write_bits
@@ -25,8 +26,7 @@ from clip_sae.analyses.suppression.sets import (
     threshold_family,
     threshold_grid,
 )
-from clip_sae.clip import load_clip
-from clip_sae.intervention import ablate, steer, steer_neurons
+from clip_sae.clip.model import load_clip
 
 CHOSEN = ["latent", "neuron", "neuron_matched"]
 CPU = torch.device("cpu")

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from clip_sae.analyses.shared.edits import ablate
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.attribute_guess import guess_attribute, guess_quality
 from clip_sae.analyses.suppression.embeddings import LayerSet, embeddings_without
@@ -23,7 +24,6 @@ from clip_sae.analyses.suppression.text_side import (
     orthogonal_projection,
     roboshot,
 )
-from clip_sae.intervention import ablate
 
 D = 12
 

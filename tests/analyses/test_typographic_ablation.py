@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from clip_sae.analyses.shared.edits import ablate, steer_neurons
 from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.typographic.ablation import (
     ablated_embeddings,
@@ -17,7 +18,6 @@ from clip_sae.analyses.typographic.ablation import (
 from clip_sae.analyses.typographic.candidates import NO_CLOSURE, candidates
 from clip_sae.analyses.typographic.images import PairedImages
 from clip_sae.analyses.typographic.sweep import sweep_table
-from clip_sae.intervention import ablate, steer_neurons
 
 D = 32
 LAST = 2

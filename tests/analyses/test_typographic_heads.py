@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clip_sae.analyses.typographic.cls_attention import cls_attention, heads_of
 from clip_sae.analyses.typographic.heads import (
     box_elsewhere,
     box_share,
@@ -14,7 +15,6 @@ from clip_sae.analyses.typographic.heads import (
     embeddings_without,
     rank_heads,
 )
-from clip_sae.cls_attention import cls_attention, heads_of
 
 
 @settings(max_examples=30, deadline=None)

@@ -13,7 +13,7 @@ from clip_sae.datasets import (
     write_index,
 )
 from clip_sae.datasets.pixels import each_image, pixels_by_row, pixels_of
-from clip_sae.inputs import ImageFiles
+from clip_sae.planning.inputs import ImageFiles
 
 SIZE = 16
 OPERATIONS = {"rotate": [90, 180], "crop": [50], "flip": True}

@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from clip_sae.demo.birds import FAMILIES, PLACES, SPECIES, draw_bird
-from clip_sae.demo.faces import draw_face
-from clip_sae.demo.lettering import FONT_SIZES, write_word
-from clip_sae.demo.scenes import draw_background, draw_scene
-from clip_sae.demo.shapes import DRAWERS
-from clip_sae.demo.world import BACKGROUNDS, COLOURS, IMAGE_SIZE, OBJECTS, scene_rng
+from clip_sae.datasets.attack.lettering import FONT_SIZES, write_word
+from clip_sae_demo.birds import FAMILIES, PLACES, SPECIES, draw_bird
+from clip_sae_demo.faces import draw_face
+from clip_sae_demo.scenes import draw_background, draw_scene
+from clip_sae_demo.shapes import DRAWERS
+from clip_sae_demo.world import BACKGROUNDS, COLOURS, IMAGE_SIZE, OBJECTS, scene_rng
 
 SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
 
@@ -127,5 +127,5 @@ def test_faces_report_what_they_show():
 
 def test_drawing_needs_no_torch():
     """Drawing runs in cheap rules; torch alone would cost more than a thousand images."""
-    code = "import sys, clip_sae.demo.sets; sys.exit('torch' in sys.modules)"
+    code = "import sys, clip_sae_demo.sets; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

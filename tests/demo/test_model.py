@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from clip_sae.demo.losses import encode_texts, trim
-from clip_sae.demo.model import (
+from clip_sae_demo.losses import encode_texts, trim
+from clip_sae_demo.model import (
     CONFIG_NAME,
     WEIGHTS_NAME,
     demo_config,
@@ -17,9 +17,9 @@ from clip_sae.demo.model import (
     load_demo,
     to_pixels,
 )
-from clip_sae.demo.scenes import draw_scene
-from clip_sae.demo.score import draw_held_out, score_sets
-from clip_sae.demo.world import scene_rng
+from clip_sae_demo.scenes import draw_scene
+from clip_sae_demo.score import draw_held_out, score_sets
+from clip_sae_demo.world import scene_rng
 
 SHIPPED = Path(__file__).parents[2] / "workflow" / "resources" / "demo_clip"
 UNSEEN_SEED = 12_345  # no training or test scene of the demo has it

@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from clip_sae.demo import pretrain as pretraining
-from clip_sae.demo.captions import draw_captions, draw_contrasts, said_objects
-from clip_sae.demo.losses import caption_loss, jitter_images
-from clip_sae.demo.model import WEIGHTS_NAME, demo_vocabulary
-from clip_sae.demo.pool import FIELDS, KINDS, draw_pool, draw_pool_image
-from clip_sae.demo.pretrain import FACTS_NAME, WARM_UP, Recipe, pretrain, scheduled_rate
-from clip_sae.demo.tokenizer import split_words
-from clip_sae.demo.world import OBJECTS, scene_rng
+from clip_sae.clip.tokenizer import split_words
+from clip_sae_demo import pretrain as pretraining
+from clip_sae_demo.captions import draw_captions, draw_contrasts, said_objects
+from clip_sae_demo.losses import caption_loss, jitter_images
+from clip_sae_demo.model import WEIGHTS_NAME, demo_vocabulary
+from clip_sae_demo.pool import FIELDS, KINDS, draw_pool, draw_pool_image
+from clip_sae_demo.pretrain import FACTS_NAME, WARM_UP, Recipe, pretrain, scheduled_rate
+from clip_sae_demo.world import OBJECTS, scene_rng
 
 TINY = {"steps": 4, "batch_size": 8, "n_images": 40, "threads": 1, "checkpoint_every": 2}
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_sae.demo.celeba import ATTRIBUTES
-from clip_sae.demo.scenes import draw_scene
-from clip_sae.demo.sets import (
+from clip_sae.datasets.writing import staged_folder
+from clip_sae_demo.celeba import ATTRIBUTES
+from clip_sae_demo.scenes import draw_scene
+from clip_sae_demo.sets import (
     N_PAIRS,
     attack_pair,
     write_celeba,
@@ -22,9 +23,8 @@ from clip_sae.demo.sets import (
     write_vocabulary,
     write_waterbirds,
 )
-from clip_sae.demo.words import UNMATCHED, VOCABULARY
-from clip_sae.demo.world import IMAGE_SIZE, OBJECTS, scene_rng
-from clip_sae.demo.writing import staged_folder
+from clip_sae_demo.words import UNMATCHED, VOCABULARY
+from clip_sae_demo.world import IMAGE_SIZE, OBJECTS, scene_rng
 
 ATTACK_NAME = re.compile(r"^label=(.+)_text=(.+)\.(jpg|jpeg|png)$")
 COUNTS = {"n_train": 100, "n_val": 48, "n_test": 60}

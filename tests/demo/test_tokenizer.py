@@ -4,9 +4,9 @@ import open_clip
 import pytest
 import torch
 
-from clip_sae.demo.model import demo_vocabulary
-from clip_sae.demo.tokenizer import WordTokenizer, split_words
-from clip_sae.demo.words import VOCABULARY
+from clip_sae.clip.tokenizer import WordTokenizer, split_words
+from clip_sae_demo.model import demo_vocabulary
+from clip_sae_demo.words import VOCABULARY
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ def test_code_edited_during_a_run(project, scenario):
 def test_version_raised_during_a_run(project, scenario):
     scenario.injected("TRAIN_VERSION raised while the stores are extracted; later put back")
     run, _ = project.start_and_reach(5)
-    versions = "src/clip_sae/versions.py"
+    versions = "src/clip_sae/planning/versions.py"
     project.replace_in(versions, "TRAIN_VERSION = 2", "TRAIN_VERSION = 3")
     assert run.wait() != 0
     scenario.row.detected = "by the training job, before it begins"

@@ -10,7 +10,7 @@ import pytest
 from small_project import small_config
 
 from clip_sae.analyses.planned import planned
-from clip_sae.config import load_config, validate_config
+from clip_sae.planning.config import load_config, validate_config
 from clip_sae.planning.declared import each_step, paths_in, repeated, undeclared
 from clip_sae.planning.plan import Plan
 from clip_sae.planning.reads import Images, Inside, leaves

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from clip_sae.analyses.changes.cells import BY_NAME
-from clip_sae.plotting.adaptation_changes import (
+from clip_sae.analyses.changes.draw_changes import (
     ORDER,
     changes_markdown,
     class_summary,

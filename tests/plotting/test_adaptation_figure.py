@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clip_sae.plotting.adaptation import (
+from clip_sae.analyses.adaptation.draw_accuracies import (
     GROUPS,
     LAYOUT,
     draw_adaptation,

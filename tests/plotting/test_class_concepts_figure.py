@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from clip_sae.plotting.class_concepts import (
+from clip_sae.analyses.class_concepts.draw_curves import (
     MEAN,
     class_concepts_markdown,
     draw_class_concepts,

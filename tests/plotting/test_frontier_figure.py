@@ -6,8 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clip_sae.analyses.frontier.draw_frontier import (
+    STYLES,
+    draw_frontier,
+    plot_frontier,
+    to_markdown,
+)
 from clip_sae.plotting import theme
-from clip_sae.plotting.frontier import STYLES, draw_frontier, plot_frontier, to_markdown
 
 
 def frontier(curves=tuple(STYLES), l0=(4.0, 8.0, 16.0)):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clip_sae.plotting import l0
+from clip_sae.analyses.l0 import draw_maps as l0
 
 
 def test_the_map_puts_patches_row_major_and_cls_below(by_token, ax):

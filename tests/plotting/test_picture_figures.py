@@ -4,7 +4,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from clip_sae.plotting.argument_pictures import (
+from clip_sae.analyses.pictures.draw_argument import (
     AnsweredImage,
     SuppressedExample,
     draw_argument,

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 import steering_synthetic as synthetic
 
+from clip_sae.analyses.steering import draw_coverage as coverage
+from clip_sae.analyses.steering import draw_curves as curves
+from clip_sae.analyses.steering import draw_histogram as histograms
+from clip_sae.analyses.steering import draw_words as words
 from clip_sae.analyses.steering.count_steerability import steerability_counts
-from clip_sae.plotting import steering_coverage as coverage
-from clip_sae.plotting import steering_curves as curves
-from clip_sae.plotting import steering_histogram as histograms
-from clip_sae.plotting import steering_words as words
+from clip_sae.analyses.steering.draw_baselines import draw_baselines, plot_survival, survival
+from clip_sae.analyses.steering.draw_dispersion import draw_dispersion
 from clip_sae.plotting import theme
-from clip_sae.plotting.steering_baselines import draw_baselines, plot_survival, survival
-from clip_sae.plotting.steering_dispersion import draw_dispersion
 from clip_sae.plotting.tables import read_paper
 
 LEVELS = {"strength": 150.0, "gamma": 0.1}

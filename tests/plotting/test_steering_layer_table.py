@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import steering_synthetic as synthetic
 
-from clip_sae.plotting import steering_layers
-from clip_sae.plotting.steering_tables import (
+from clip_sae.analyses.steering import render_layers as steering_layers
+from clip_sae.analyses.steering.draw_shared import (
     KINDS,
     counted,
     hide_words,

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from clip_sae.analyses.suppression import render_tables as layouts
 from clip_sae.analyses.suppression.tables import PARTS
-from clip_sae.plotting import suppression_tables as layouts
 from clip_sae.plotting.tables import read_paper, to_html, to_markdown
 
 PAPER = Path(__file__).resolve().parents[2] / "workflow/resources/paper"

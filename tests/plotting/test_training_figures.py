@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clip_sae.plotting import curves, firing, theme
-from clip_sae.plotting.sweep import draw_sweep, plot_grid, plot_trade_off
+from clip_sae.analyses.firing import draw_curves as curves
+from clip_sae.analyses.firing import draw_firing as firing
+from clip_sae.analyses.sweep.draw_sweep import draw_sweep, plot_grid, plot_trade_off
+from clip_sae.plotting import theme
 
 
 def curve_table(recipes=("vanilla/base", "topk/k-16"), layers=(0, 3)):

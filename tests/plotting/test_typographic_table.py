@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clip_sae.analyses.typographic.render_table import DEFENCES, LAYOUTS, beside, printed, setting
 from clip_sae.plotting.tables import described, read_paper, to_html, to_markdown
-from clip_sae.plotting.typographic import DEFENCES, LAYOUTS, beside, printed, setting
 
 
 def rows_of(dataset: str, subset: str, accuracies: dict[str, float]) -> pd.DataFrame:

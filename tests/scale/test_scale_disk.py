@@ -2,10 +2,10 @@
 
 import pytest
 
+from clip_sae.planning.turns import turns
 from clip_sae.scale.disk import Disk, advice, free_bytes, gigabytes, peak_of_turns
 from clip_sae.scale.rates import measured_rate, read_seconds
 from clip_sae.scale.report import count, duration, table
-from clip_sae.store_turns import turns
 
 PLACES = {f"s{layer}": (("a", "train"), layer) for layer in range(4)}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_sae.config import load_config
+from clip_sae.planning.config import load_config
 from clip_sae.planning.plan import Plan
 from clip_sae.scale.images import ImageCount, count_images, parse_images
 

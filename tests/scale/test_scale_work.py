@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.architecture import Architecture, ModelSource, architecture
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.architecture import Architecture, ModelSource, architecture
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.scale.work import (
     block_flops,
     forward_flops,

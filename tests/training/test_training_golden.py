@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.sae import Sae
 from clip_sae.training import TRAIN_VERSION, TrainTarget, train_saes
 
@@ -225,7 +225,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("name", GOLDEN_BLOCKS)
 def test_numbers_are_those_of_this_train_version(name, planted, array_stream, tmp_path):
-    """If this fails on purpose, raise TRAIN_VERSION in clip_sae/versions.py and renew GOLDEN."""
+    """If this fails on purpose, raise TRAIN_VERSION in planning/versions.py and renew GOLDEN."""
     assert TRAIN_VERSION == 2
     block = {
         **RECOVERY,

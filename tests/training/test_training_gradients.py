@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from clip_sae.recipes import ARCHITECTURES, SaeRecipe
+from clip_sae.planning.recipes import ARCHITECTURES, SaeRecipe
 from clip_sae.training import blocks, codes, entries
 from clip_sae.training.learner import Learner
 from clip_sae.training.parallel import Replicas

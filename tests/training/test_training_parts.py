@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.training.adam import Adam
 from clip_sae.training.learner import normalise_rows_, remove_parallel_
 from clip_sae.training.schedules import lr_factor

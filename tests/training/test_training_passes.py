@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from clip_sae.recipes import ARCHITECTURES, SaeRecipe
+from clip_sae.planning.recipes import ARCHITECTURES, SaeRecipe
 from clip_sae.sae import Sae
 from clip_sae.training import TrainingError, TrainTarget, is_finished, passes, train_saes
 from clip_sae.training.checkpoint import CURVE_COLUMNS

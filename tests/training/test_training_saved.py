@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.sae import Sae
 from clip_sae.training.learner import Learner
 from clip_sae.training.targets import BatchTargets

@@ -139,7 +139,7 @@ def write_clip(folder: Path, seed: int = 0) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from clip_sae.demo.tokenizer import build_vocabulary
+    from clip_sae.clip.tokenizer import build_vocabulary
 
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = build_vocabulary([WORDS, " ".join(CLASSES)])
@@ -185,7 +185,7 @@ def new_project(path: Path) -> Project:
 def plan_of(project: Project):
     """The plan of a project's config, made by the repository's code."""
     from clip_sae.analyses.planned import planned
-    from clip_sae.config import load_config
+    from clip_sae.planning.config import load_config
 
     here = os.getcwd()
     os.chdir(project.path)  # paths of a config are relative to the project

@@ -180,7 +180,7 @@ def test_parsing_takes_under_two_seconds_and_no_torch():
     code = (
         "import sys, time, pathlib, yaml\n"
         "start = time.process_time()\n"
-        "from clip_sae.config import load_config\n"
+        "from clip_sae.planning.config import load_config\n"
         "from clip_sae.analyses.planned import planned\n"
         "root = pathlib.Path('.')\n"
         "config = load_config(root / 'workflow/experiments/paper.yaml',"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from small_project import CLASSES, Project
 
-from clip_sae.vocabulary import EmbeddedVocabulary
+from clip_sae.clip.vocabulary import EmbeddedVocabulary
 
 TABLES = ("results/steerability_units.csv.gz", "results/steerability_layers.csv",
           "results/steerability_grid.csv.gz", "results/steerability_rarefaction.csv",

@@ -110,12 +110,12 @@ def test_a_killed_deletion_is_finished_by_the_next_run(built: Project, tmp_path:
         "    shutil.rmtree(folder)\n",
         "    __import__('os').kill(__import__('os').getpid(), 9)\n",
     )
-    project.replace_in("src/clip_sae/dropping.py", line, kill)
+    project.replace_in("src/clip_sae/planning/dropping.py", line, kill)
     killed = project.snakemake("--cores", "1")
     assert killed.returncode != 0
     [left] = {name for name in stores(project) if name.endswith(".dropping")}
     assert not (project.path / "results/activations" / left / "COMPLETE.json").exists()
-    project.replace_in("src/clip_sae/dropping.py", kill, line)
+    project.replace_in("src/clip_sae/planning/dropping.py", kill, line)
     assert project.planned() == DROP
     project.run("--cores", "1")
     assert stores(project) == set() and project.planned() == set()

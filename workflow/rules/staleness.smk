@@ -19,16 +19,16 @@ os.environ |= {
 }
 
 from clip_sae.analyses.planned import planned
-from clip_sae.config import ConfigError, validate_config
-from clip_sae.hardware import local_gpus
+from clip_sae.planning.config import ConfigError, validate_config
+from clip_sae.running.gpus import local_gpus
 from clip_sae.planning.jobs import job_json, upstream_of
 from clip_sae.planning.runs import made_by_run
 from clip_sae.planning.staleness import Staleness
 from clip_sae.planning.steps import RULES
-from clip_sae.run_lock import AnotherRun, begin_run
-from clip_sae.scatter import BEGIN, PARTS, parts_of
-from clip_sae.specs import ParsedCode, write_text
-from clip_sae.store_turns import masked
+from clip_sae.running.run_lock import AnotherRun, begin_run
+from clip_sae.planning.scatter import BEGIN, PARTS, parts_of
+from clip_sae.planning.specs import ParsedCode, write_text
+from clip_sae.planning.turns import masked
 
 try:
     config = validate_config(config, ROOT / "workflow/schemas/config.schema.yaml")

@@ -15,8 +15,8 @@ from torch import Tensor
 from clip_sae.adaptation.image_side import ImageSide
 from clip_sae.adaptation.prompts import CHECKPOINT, NONE, Prompts, PromptSpec, load_prompts
 from clip_sae.adaptation.text_side import TextSide, text_width
-from clip_sae.architecture import ModelError, ModelSource
-from clip_sae.clip import ClipModel, Key, load_clip
+from clip_sae.clip.model import ClipModel, Key, load_clip
+from clip_sae.planning.architecture import ModelError, ModelSource
 
 TEMPLATE = PromptSpec.template
 

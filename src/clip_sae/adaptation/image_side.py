@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_sae.clip import EMBEDDING, ClipModel, Key
-from clip_sae.clip_head import reads_cls
+from clip_sae.clip.head import reads_cls
+from clip_sae.clip.model import EMBEDDING, ClipModel, Key
 
 
 class ImageSide:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from clip_sae.specs import write_bytes
+from clip_sae.planning.specs import write_bytes
 
 NONE, COOP, VPT, MAPLE, CHECKPOINT = "none", "coop", "vpt", "maple", "checkpoint"
 KINDS = (NONE, COOP, VPT, MAPLE, CHECKPOINT)

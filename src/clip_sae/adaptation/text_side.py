@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 
 
 class TextSide:

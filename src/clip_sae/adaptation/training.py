@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from clip_sae.adaptation.adapted import AdaptedClip
 from clip_sae.adaptation.few_shot import epoch_order
 from clip_sae.adaptation.prompts import Prompts
-from clip_sae.clip import ClipModel
-from clip_sae.specs import canonical_json, write_bytes
+from clip_sae.clip.model import ClipModel
+from clip_sae.planning.specs import canonical_json, write_bytes
 
 MOMENTUM = 0.9
 EMBED_BATCH = 64  # images per forward pass where no gradient is kept

@@ -1,32 +1,43 @@
-"""The whole plan of a config: the stages, then every analysis that the config names.
-
-Each folder of analyses has a `plan.py` with a function `steps(plan)`; nothing lists them. No torch.
-"""
+"""The whole plan of a config: the stages, then every question that the config names. No torch."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 
+from clip_sae.planning.config import load_config
 from clip_sae.planning.plan import Plan
+from clip_sae.planning.questions import questions
 
-
-def analysis_plans() -> list:
-    """The `plan` modules of all analyses, by name."""
-    folders = sorted(path.parent.name for path in Path(__file__).parent.glob("*/plan.py"))
-    return [import_module(f"clip_sae.analyses.{name}.plan") for name in folders]
+SCHEMA = Path("workflow/schemas/config.schema.yaml")
 
 
 def planned(config: Mapping, *, workflow: Path, src: Path) -> Plan:
     """Return the plan with every step of a validated config declared.
 
-    An analysis may use the steps of another (`plan.of(name)`), whatever their order. The passes of
+    A question may use the steps of another (`plan.of(name)`), whatever their order. The passes of
     extraction follow from the stores that all these steps read (`plan.extraction_jobs`).
     """
     plan = Plan(config, workflow=workflow, src=src)
-    modules = {module.__name__.split(".")[-2]: module for module in analysis_plans()}
-    plan.planners = {name: module.steps for name, module in modules.items()}
+    plan.planners = {question.name: question.steps for question in questions()}
     plan.declare_sources()
     plan.declare_saes()
-    for name in modules:
+    for name in plan.planners:
         plan.of(name)
     return plan
+
+
+def plan_of(config: Path) -> Plan:
+    """Return the whole plan of a config file, for the workflow in this folder.
+
+    Raises ValueError where the folder holds no workflow, or the config is no file.
+    """
+    if not config.is_file():
+        raise ValueError(f"--config {config} is not a file; config.yaml is the default.")
+    if not SCHEMA.is_file():
+        raise ValueError(
+            f"{SCHEMA} is not below {Path.cwd()}: run `python -m clip_sae` in the workflow's "
+            "folder, next to its Snakefile."
+        )
+    # absolute, as Snakemake's own paths are: they stand in jobs, not in digests
+    folder = SCHEMA.parents[1].resolve()
+    src = folder.parent / "src"  # as the Snakefile: code digests are of the workflow's own code
+    return planned(load_config(config, SCHEMA), workflow=folder, src=src)

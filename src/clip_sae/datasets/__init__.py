@@ -4,6 +4,7 @@ Serves every figure and table: ImageNet (Tables 3, 4, Figs 4-8), typographic set
 Waterbirds and CelebA (Tables 1, 5-8).
 """
 
+from clip_sae.datasets.attack.pairs import pair_rows
 from clip_sae.datasets.augment import augment_image, operation_list
 from clip_sae.datasets.augmented import augment_index
 from clip_sae.datasets.counts import OFFICIAL
@@ -18,7 +19,6 @@ from clip_sae.datasets.manifest import (
     read_manifest,
     write_index,
 )
-from clip_sae.datasets.pairs import pair_rows
 
 __all__ = [
     "KINDS",

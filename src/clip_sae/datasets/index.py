@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clip_sae.datasets.attack.pairs import load_attacked_pairs
 from clip_sae.datasets.class_names import user_names
 from clip_sae.datasets.counts import check_counts
 from clip_sae.datasets.folders import load_image_folder, load_typographic
@@ -19,7 +20,6 @@ from clip_sae.datasets.images import MAX_PIXELS
 from clip_sae.datasets.inside import linked_outside
 from clip_sae.datasets.listing import DatasetError, Listing, some, wanted_splits
 from clip_sae.datasets.manifest import DatasetIndex, arrange, fingerprint_of
-from clip_sae.datasets.pairs import load_attacked_pairs
 from clip_sae.datasets.scan import FileFacts, scan_files
 from clip_sae.datasets.split_lists import load_fgvc_aircraft, load_split_file
 from clip_sae.datasets.typographic import (

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from clip_sae.inputs import ImageFiles
+from clip_sae.planning.inputs import ImageFiles
 
 from .images import decode_image
 from .manifest import read_manifest

@@ -6,7 +6,7 @@ The tests hold both lists empty for every config; `benchmarks/house.py` counts t
 from collections.abc import Iterator
 from pathlib import Path
 
-from clip_sae.artefacts import COMPLETE
+from clip_sae.planning.artefacts import COMPLETE
 from clip_sae.planning.plan import Plan
 from clip_sae.planning.reads import TAG, Images, Outside, Resource, leaves
 from clip_sae.planning.steps import Step

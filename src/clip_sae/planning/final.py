@@ -5,7 +5,7 @@ A handful of rules makes them all, and each file names its own function.
 
 from collections.abc import Iterable, Mapping
 
-from clip_sae.artefacts import Artefact
+from clip_sae.planning.artefacts import Artefact
 from clip_sae.planning.reads import Images, leaves
 from clip_sae.planning.steps import Rule
 
@@ -19,7 +19,7 @@ DRAW_IMAGES = Rule(
 )
 RENDER = Rule("render", {"md": "{table}.md", "html": "{table}.html"})
 RENDER_MARKDOWN = Rule("render_markdown", "{text}.md")
-ROWS = "clip_sae.stages.tables:gather_rows"
+ROWS = "clip_sae.running.gather:gather_rows"
 
 
 class Final:

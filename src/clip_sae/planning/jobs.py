@@ -3,13 +3,13 @@
 import json
 from collections.abc import Sequence
 
-from clip_sae.artefacts import Artefact
+from clip_sae.planning.artefacts import Artefact
 from clip_sae.planning.final import STYLE
 from clip_sae.planning.plan import Plan
 from clip_sae.planning.reads import resources_of
+from clip_sae.planning.specs import canonical_json
 from clip_sae.planning.staleness import Staleness
 from clip_sae.planning.steps import Step
-from clip_sae.specs import canonical_json
 
 
 def job_json(

@@ -9,15 +9,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from clip_sae.artefacts import COMPLETE, Artefact
+from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.final import Final
 from clip_sae.planning.once import once
 from clip_sae.planning.reads import Outside, Resource, artefacts_of, facts_of, resources_of
 from clip_sae.planning.saes import PlannedSae, Saes
 from clip_sae.planning.sources import Sources
+from clip_sae.planning.specs import DIGEST_LENGTH, code_digest, file_sha256
 from clip_sae.planning.steps import RULES, Rule, Step
 from clip_sae.planning.stores import ExtractionJob, StoreKey, Stores
-from clip_sae.specs import DIGEST_LENGTH, code_digest, file_sha256
 
 __all__ = ["COMPLETE", "ExtractionJob", "Plan", "PlannedSae", "Rule", "Step", "StoreKey"]
 
@@ -27,7 +27,7 @@ NOTHING = "(?!)"  # a pattern that no text fits
 
 
 class Plan(Sources, Stores, Saes, Final):
-    """All steps of a validated config (`clip_sae.config.validate_config`).
+    """All steps of a validated config (`clip_sae.planning.config.validate_config`).
 
     Args:
         config: the validated config.

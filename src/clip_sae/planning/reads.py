@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clip_sae.artefacts import COMPLETE, Artefact
-from clip_sae.inputs import ClipFiles, ImageFiles, SaeFiles
+from clip_sae.planning.artefacts import COMPLETE, Artefact
+from clip_sae.planning.inputs import ClipFiles, ImageFiles, SaeFiles
 
 TAG = "__read__"  # key of a read in the JSON that a job receives
 

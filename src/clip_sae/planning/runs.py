@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from clip_sae.planning.jobs import upstream_of
 from clip_sae.planning.plan import Plan
 from clip_sae.planning.staleness import Staleness
-from clip_sae.store_turns import will_run
+from clip_sae.planning.turns import will_run
 
 
 def paths_of(plan: Plan, targets: Iterable[str]) -> list[str]:

@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from clip_sae.artefacts import COMPLETE, Artefact
-from clip_sae.config import sae_recipes
-from clip_sae.config_mistakes import layer_of
+from clip_sae.planning.artefacts import COMPLETE, Artefact
+from clip_sae.planning.config import sae_recipes
+from clip_sae.planning.mistakes import layer_of
 from clip_sae.planning.reads import Sae
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.planning.steps import Rule, Step
 from clip_sae.planning.stores import StoreKey
-from clip_sae.recipes import SaeRecipe
-from clip_sae.versions import TRAIN_VERSION
+from clip_sae.planning.versions import TRAIN_VERSION
 
 TRAIN = Rule(
     "train_sae",
     f"saes/{{recipe}}/L{{layer}}/{{variant}}-{{digest}}/{COMPLETE}",
-    "clip_sae.stages.training:train_sae",
+    "clip_sae.training.step:train_sae",
     stage="train",
     records=True,
 )

@@ -6,20 +6,20 @@ A made set (drawn, attacked, augmented) is made first and then listed like any o
 from collections.abc import Mapping
 from functools import cached_property
 
-from clip_sae.artefacts import COMPLETE, Artefact
-from clip_sae.config import model_architecture
+from clip_sae.planning.artefacts import COMPLETE, Artefact
+from clip_sae.planning.config import model_architecture
 from clip_sae.planning.once import once
 from clip_sae.planning.reads import Clip, Images, Inside, Outside
 from clip_sae.planning.steps import Rule
-from clip_sae.versions import ATTACK_VERSION, DRAW_VERSION, INDEX_VERSION, PRETRAIN_VERSION
+from clip_sae.planning.versions import ATTACK_VERSION, DRAW_VERSION, INDEX_VERSION, PRETRAIN_VERSION
 
-RUN = "clip_sae.stages.datasets"
+RUN = "clip_sae.datasets.step"
 PAIRS = "pairs"  # folder of the images of an attacked copy
 
 FINGERPRINT = Rule(
     "fingerprint_model",
     f"fingerprints/{{weights}}-{{digest}}/{COMPLETE}",
-    "clip_sae.stages.fingerprint:fingerprint_model",
+    "clip_sae.clip.fingerprint:fingerprint_model",
 )
 DRAW_WORLD = Rule(
     "draw_world", f"world/{{drawn}}-{{digest}}/{COMPLETE}", f"{RUN}:draw_world", stage="draw"
@@ -49,10 +49,10 @@ DEMO_CLIP_FILES = (
 DEMO_CLIP = Rule(
     "demo_clip",
     f"demo_clip/{COMPLETE}",
-    "clip_sae.stages.demo_clip:demo_clip",
+    "clip_sae_demo.step:demo_clip",
     beside=tuple(f"demo_clip/{name}" for name in DEMO_CLIP_FILES),
 )
-SUMMARY = Rule("summarise_datasets", "datasets.csv", "clip_sae.stages.summary:summarise_datasets")
+SUMMARY = Rule("summarise_datasets", "datasets.csv", "clip_sae.datasets.summary:summarise_datasets")
 
 
 class Sources:

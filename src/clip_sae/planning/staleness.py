@@ -6,12 +6,12 @@ Snakemake compares times; a spec, fingerprints and the files of a folder decide 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clip_sae.architecture import ModelSource
-from clip_sae.artefacts import COMPLETE, Artefact, why_stale
-from clip_sae.fingerprints import current_fingerprint
+from clip_sae.planning.architecture import ModelSource
+from clip_sae.planning.artefacts import COMPLETE, Artefact, why_stale
+from clip_sae.planning.fingerprints import current_fingerprint
 from clip_sae.planning.plan import Plan
 from clip_sae.planning.sources import FINGERPRINT, PAIRS
-from clip_sae.specs import read_json
+from clip_sae.planning.specs import read_json
 
 STORES = ("extract", "extract_adapted")
 

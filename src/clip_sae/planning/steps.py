@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from clip_sae.artefacts import COMPLETE, Artefact
+from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.reads import told, waits_for
 
 RULES: dict[str, "Rule"] = {}  # every rule of the workflow, by name

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from clip_sae.artefacts import COMPLETE, Artefact
+from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.reads import artefacts_of
 from clip_sae.planning.steps import Rule, Step
-from clip_sae.versions import EXTRACT_VERSION
+from clip_sae.planning.versions import EXTRACT_VERSION
 
 EXTRACT = Rule(
     "extract",
     f"activations/{{model}}/{{dataset}}-{{split}}/{{hook}}-L{{layer}}-{{digest}}/{COMPLETE}",
-    "clip_sae.stages.extraction:extract_activations",
+    "clip_sae.extraction.step:extract_activations",
     split="extraction",
     records=True,
 )

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from clip_sae.artefacts import Artefact
-from clip_sae.dropping import is_on_disk, marker_of
+from clip_sae.planning.artefacts import Artefact
+from clip_sae.planning.dropping import is_on_disk, marker_of
 from clip_sae.planning.jobs import job_json, upstream_of
 from clip_sae.planning.plan import Plan
 from clip_sae.planning.runs import made_by_run, paths_of
 from clip_sae.planning.staleness import Staleness
 from clip_sae.planning.steps import Rule, Step
 from clip_sae.planning.stores import ExtractionJob, StoreKey
-from clip_sae.store_turns import closure, readers, turns
+from clip_sae.planning.turns import closure, readers, turns
 
-DROP = Rule("drop", "dropped/{store}.json", "clip_sae.stages.dropping:drop", records=True)
+DROP = Rule("drop", "dropped/{store}.json", "clip_sae.running.drop:drop", records=True)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from clip_sae.artefacts import COMPLETE, read_fingerprints, write_sidecar
-from clip_sae.hardware import GpuClaim
-from clip_sae.locks import Holder, NoLocks, wait_for
+from clip_sae.planning.artefacts import COMPLETE, read_fingerprints, write_sidecar
 from clip_sae.planning.plan import WRITER
 from clip_sae.planning.reads import received
-from clip_sae.scatter import PARTS
-from clip_sae.specs import code_digest
+from clip_sae.planning.scatter import PARTS
+from clip_sae.planning.specs import code_digest
+from clip_sae.running.gpus import GpuClaim
+from clip_sae.running.locks import Holder, NoLocks, wait_for
 
 PACKAGE = Path(__file__).resolve().parents[2]  # the folder that holds clip_sae
 
@@ -245,13 +245,13 @@ def _date_back(paths: Iterable[str]) -> None:
 def check_versions(record: Mapping) -> None:
     """Refuse to make with today's code what was planned, and is named, by other code."""
     # Imported by name, so that a version bump does not change the code digest of analyses.
-    stages = import_module("clip_sae.versions").STAGE_VERSIONS
+    stages = import_module("clip_sae.planning.versions").STAGE_VERSIONS
     for key, ours in stages.get(record["stage"], {}).items():
         planned = record["spec"][key]
         if planned != ours:
             raise RuntimeError(
                 f"the run was planned with {key} {planned} of the stage {record['stage']!r} and "
-                f"its code has {ours} now (clip_sae/versions.py was edited while it ran), so "
+                f"its code has {ours} now (planning/versions.py was edited while it ran), so "
                 f"nothing was made. Run snakemake again."
             )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clip_sae.store_turns import Turn
+from clip_sae.planning.turns import Turn
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from clip_sae.augment_config import operations_of
 from clip_sae.datasets.counts import OFFICIAL
+from clip_sae.planning.augment_config import operations_of
 from clip_sae.planning.plan import Plan
 
 SPLITS = ("train", "val", "test")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from clip_sae.store_turns import closure, readers, will_run
+from clip_sae.planning.turns import closure, readers, will_run
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clip_sae.planning.plan import Plan, PlannedSae
+from clip_sae.planning.turns import Turn
+from clip_sae.planning.turns import turns as cut_turns
 from clip_sae.scale.images import ImageCount, count_images
 from clip_sae.scale.listing import WorkListing
 from clip_sae.scale.quantities import SplitWork
@@ -14,8 +16,6 @@ from clip_sae.scale.work import (
     training_flops,
     training_tokens,
 )
-from clip_sae.store_turns import Turn
-from clip_sae.store_turns import turns as cut_turns
 
 
 class Needs:

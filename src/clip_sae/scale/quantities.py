@@ -2,9 +2,9 @@
 
 from dataclasses import asdict, dataclass, field
 
+from clip_sae.planning.turns import Turn
 from clip_sae.scale.disk import Disk
 from clip_sae.scale.rates import Rate
-from clip_sae.store_turns import Turn
 
 
 @dataclass(frozen=True)

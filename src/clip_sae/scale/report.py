@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from clip_sae.planning.turns import Turn
 from clip_sae.scale.disk import advice, gigabytes
 from clip_sae.scale.quantities import Estimate, Stage
-from clip_sae.store_turns import Turn
 
 SMALL = 0.01  # share of the device time below which a stage has no line of its own
 

@@ -7,8 +7,8 @@ out: below a hundredth of a CLIP tower. Steering paper §3.1 (tower), Eq. 3 (SAE
 from collections.abc import Mapping
 from math import ceil
 
-from clip_sae.architecture import Architecture
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.architecture import Architecture
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.store import StoreLayout
 
 MLP_RATIO = 4  # width of the MLP over that of the residual in every CLIP image tower

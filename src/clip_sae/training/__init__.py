@@ -5,12 +5,12 @@ SAE's step, `method` what an architecture adds to it, `codes`, `encoders`, `targ
 are its parts, `checkpoint` its state on disk.
 """
 
+from clip_sae.planning.versions import TRAIN_VERSION
 from clip_sae.training.checkpoint import TrainTarget, is_finished
 from clip_sae.training.launch import StoreTokens, train_on_store
 from clip_sae.training.passes import train_saes
 from clip_sae.training.source import TrainingError
 from clip_sae.training.weights import geometric_median
-from clip_sae.versions import TRAIN_VERSION
 
 __all__ = [
     "TRAIN_VERSION",

@@ -19,12 +19,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.recipes import SaeRecipe
+from clip_sae.planning.specs import digest, write_bytes
+from clip_sae.planning.versions import TRAIN_VERSION
 from clip_sae.sae import SaeFileError, weights_sha256
 from clip_sae.sae.files import CONFIG_NAME, read_config
-from clip_sae.specs import digest, write_bytes
 from clip_sae.training.learner import Learner
-from clip_sae.versions import TRAIN_VERSION
 
 CURVE_COLUMNS = (
     "step",

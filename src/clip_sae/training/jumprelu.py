@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.sae import Sae
 from clip_sae.training.blocks import blocks
 from clip_sae.training.entries import entries_where

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import torch
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.training.adam import Adam
 from clip_sae.training.losses import Losses
 from clip_sae.training.methods import make_method

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.training.gated import Gated
 from clip_sae.training.jumprelu import JumpRelu
 from clip_sae.training.matryoshka import Matryoshka

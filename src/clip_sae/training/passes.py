@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from clip_sae.recipes import PASS_KEYS
+from clip_sae.planning.recipes import PASS_KEYS
 from clip_sae.training.checkpoint import (
     TrainTarget,
     clear_unfinished,

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import torch
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.training.blocks import blocks
 from clip_sae.training.encoders import ReluEncoder, TopKEncoder
 from clip_sae.training.selection import pre_activations

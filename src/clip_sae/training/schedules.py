@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.recipes import SaeRecipe
 
 
 def lr_factor(recipe: SaeRecipe, step: int, total_steps: int) -> float:

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.training.targets import NormedBatch
 from clip_sae.training.weights import centre
 

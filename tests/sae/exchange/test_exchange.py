@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clip_sae.cli import main
+from clip_sae.planning.specs import file_sha256
 from clip_sae.sae import Sae, SaeFileError
 from clip_sae.sae.exchange import FORMATS, convert
-from clip_sae.specs import file_sha256
 
 
 @pytest.mark.parametrize("write", peers.PEERS, ids=lambda write: write.__name__)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from clip_sae.plotting.adaptation import draw_adaptation
+from clip_sae.analyses.adaptation.draw_accuracies import draw_adaptation
 
 
 def accuracies(job, *, accuracies: Path, runs: Path, kinds: Mapping[str, str]) -> Figure:

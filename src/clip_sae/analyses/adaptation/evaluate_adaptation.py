@@ -11,7 +11,7 @@ from clip_sae.analyses.adaptation.base_to_novel import answers
 from clip_sae.analyses.shared.adapted import load_adapted, usable_rows
 from clip_sae.analyses.shared.models import class_names, load_model
 from clip_sae.datasets.pixels import pixels_of
-from clip_sae.inputs import ClipFiles, ImageFiles
+from clip_sae.planning.inputs import ClipFiles, ImageFiles
 
 READ = 1024  # images whose pixels are in memory at once
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from clip_sae.analyses.adaptation.draw_accuracies import LAYOUT, printed
 from clip_sae.plotting import tables
-from clip_sae.plotting.adaptation import LAYOUT, printed
 
 
 def accuracy_table(job, *, csv: Path, model: str, shots: int, kinds: Mapping[str, str]) -> str:

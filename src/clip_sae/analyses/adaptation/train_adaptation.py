@@ -11,11 +11,11 @@ from clip_sae.adaptation.training import AdaptationSettings, train_prompts
 from clip_sae.analyses.adaptation.plan import WEIGHTS
 from clip_sae.analyses.shared.adapted import usable_rows
 from clip_sae.analyses.shared.models import class_names, load_model
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 from clip_sae.datasets.pixels import pixels_of
 from clip_sae.files import csv_text
-from clip_sae.inputs import ClipFiles, ImageFiles
-from clip_sae.specs import write_text
+from clip_sae.planning.inputs import ClipFiles, ImageFiles
+from clip_sae.planning.specs import write_text
 
 
 def train_adaptation(

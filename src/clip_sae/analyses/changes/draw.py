@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from clip_sae.plotting.adaptation_changes import draw_changes
+from clip_sae.analyses.changes.draw_changes import draw_changes
 
 
 def changes(job, *, shares: Path, classes: Path, latents: Path, kinds: Mapping[str, str]) -> Figure:

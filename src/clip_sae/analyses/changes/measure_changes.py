@@ -15,13 +15,13 @@ from clip_sae.analyses.changes.latents import read_classes_of
 from clip_sae.analyses.changes.strongest import class_change_table, latent_table
 from clip_sae.analyses.shared.adapted import load_adapted, usable_rows
 from clip_sae.analyses.shared.models import class_names, load_model
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 from clip_sae.datasets.pixels import pixels_of
 from clip_sae.files import csv_text
-from clip_sae.inputs import ClipFiles, ImageFiles, SaeFiles
 from clip_sae.npz import write_arrays
+from clip_sae.planning.inputs import ClipFiles, ImageFiles, SaeFiles
+from clip_sae.planning.specs import write_text
 from clip_sae.sae import Sae
-from clip_sae.specs import write_text
 
 
 def measure_changes(

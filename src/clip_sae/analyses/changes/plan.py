@@ -3,7 +3,7 @@
 PatchSAE §5.
 """
 
-from clip_sae.artefacts import COMPLETE
+from clip_sae.planning.artefacts import COMPLETE
 from clip_sae.planning.plan import Plan, Rule
 
 RUN = "clip_sae.analyses.changes"

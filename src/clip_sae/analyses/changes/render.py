@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from clip_sae.plotting.adaptation_changes import changes_markdown
+from clip_sae.analyses.changes.draw_changes import changes_markdown
 
 
 def share_tables(

@@ -6,7 +6,7 @@ from clip_sae.analyses.shared.class_counts import class_activation, write_class_
 from clip_sae.analyses.shared.models import class_names
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.datasets import read_manifest
-from clip_sae.inputs import SaeFiles
+from clip_sae.planning.inputs import SaeFiles
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from clip_sae.plotting.class_concepts import draw_class_concepts
+from clip_sae.analyses.class_concepts.draw_curves import draw_class_concepts
 
 
 def class_concepts(job, *, csv: Path) -> Figure:

@@ -12,11 +12,11 @@ from clip_sae.analyses.shared.class_counts import read_class_counts
 from clip_sae.analyses.shared.models import class_names, load_model
 from clip_sae.analyses.suppression.answers import reaches_output
 from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.datasets import read_manifest
-from clip_sae.inputs import ClipFiles, SaeFiles
+from clip_sae.planning.inputs import ClipFiles, SaeFiles
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
-from clip_sae.zeroshot import class_embeddings
 
 
 def measure_class_concepts(

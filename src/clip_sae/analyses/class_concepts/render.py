@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from clip_sae.plotting.class_concepts import class_concepts_markdown
+from clip_sae.analyses.class_concepts.draw_curves import class_concepts_markdown
 
 
 def class_concepts(

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from clip_sae.analyses.concepts.draw_masks import ExplainedImage, ExplainedLatent, draw_explained
+from clip_sae.analyses.concepts.draw_scatter import draw_concepts_scatter
 from clip_sae.datasets.pixels import pixels_by_row
-from clip_sae.inputs import ImageFiles
-from clip_sae.plotting.concept_masks import ExplainedImage, ExplainedLatent, draw_explained
-from clip_sae.plotting.concepts import draw_concepts_scatter
+from clip_sae.planning.inputs import ImageFiles
 from clip_sae.plotting.image_grid import Strip
 
 N_REFERENCES = 5

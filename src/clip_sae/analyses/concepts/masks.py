@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from clip_sae.datasets.pixels import each_image
-from clip_sae.inputs import ImageFiles
+from clip_sae.planning.inputs import ImageFiles
 
 MASK_LEVEL = 127  # of 255; brighter is on the object
 

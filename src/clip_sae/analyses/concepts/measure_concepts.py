@@ -17,8 +17,8 @@ from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.datasets import read_manifest
 from clip_sae.files import write_output
-from clip_sae.inputs import SaeFiles
 from clip_sae.npz import write_arrays
+from clip_sae.planning.inputs import SaeFiles
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
 

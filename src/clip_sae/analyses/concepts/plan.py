@@ -3,7 +3,7 @@
 PatchSAE §3.
 """
 
-from clip_sae.artefacts import COMPLETE
+from clip_sae.planning.artefacts import COMPLETE
 from clip_sae.planning.plan import Plan, Rule, StoreKey
 
 MEASURE = Rule(

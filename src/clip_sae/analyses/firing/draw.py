@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from clip_sae.plotting.curves import draw_training_curves
-from clip_sae.plotting.firing import draw_firing
+from clip_sae.analyses.firing.draw_curves import draw_training_curves
+from clip_sae.analyses.firing.draw_firing import draw_firing
 
 
 def firing(job, *, csv: Path) -> Figure:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from clip_sae.inputs import SaeFiles
+from clip_sae.planning.inputs import SaeFiles
 
 
 def training_curves(job, *, saes: Sequence[SaeFiles]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from clip_sae.analyses.frontier.curves import at_equal_l0, over_seeds
-from clip_sae.plotting.frontier import draw_frontier, to_markdown
+from clip_sae.analyses.frontier.draw_frontier import draw_frontier, to_markdown
 
 
 def frontier(job, *, csv: Path) -> Figure:

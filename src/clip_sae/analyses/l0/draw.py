@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from clip_sae.analyses.l0.draw_image import draw_image_maps
+from clip_sae.analyses.l0.draw_maps import draw_l0_figure, draw_l0_maps
 from clip_sae.datasets.manifest import read_manifest
 from clip_sae.datasets.pixels import pixels_by_row
-from clip_sae.inputs import ImageFiles
-from clip_sae.plotting.l0 import draw_l0_figure, draw_l0_maps
-from clip_sae.plotting.l0_image import draw_image_maps
+from clip_sae.planning.inputs import ImageFiles
 
 
 def fig4(job, *, tokens: Path, layers: Path, map_layer: int) -> Figure:

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from clip_sae.datasets.pixels import pixels_by_row
-from clip_sae.plotting.argument_pictures import (
+from clip_sae.analyses.pictures.draw_argument import (
     AnsweredImage,
     SuppressedExample,
     draw_argument,
     draw_attack,
 )
+from clip_sae.datasets.pixels import pixels_by_row
+from clip_sae.planning.specs import read_json
 from clip_sae.plotting.image_grid import Concept, Strip, draw_concepts
-from clip_sae.specs import read_json
 
 # Images of each unit that fit into the figure.
 N_PLACES = {"fig2": 6, "fig10": 8}

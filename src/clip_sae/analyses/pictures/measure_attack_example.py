@@ -22,13 +22,13 @@ from clip_sae.analyses.typographic.ablation import (
     tokens_that_matter,
 )
 from clip_sae.analyses.typographic.images import class_indices, read_rows
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
+from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.datasets import pair_rows, read_classes, read_manifest
-from clip_sae.inputs import ClipFiles
+from clip_sae.planning.inputs import ClipFiles
+from clip_sae.planning.specs import json_text
 from clip_sae.sae import Sae
-from clip_sae.specs import json_text
 from clip_sae.store import ActivationStore
-from clip_sae.zeroshot import class_embeddings
 
 N_CLASSES = 5  # most probable classes that are printed next to an image
 SIDES, TIMES = ("clean", "attacked"), ("before", "after")

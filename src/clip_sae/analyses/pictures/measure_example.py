@@ -20,13 +20,13 @@ from clip_sae.analyses.suppression.ablation import Latents
 from clip_sae.analyses.suppression.embeddings import LayerSet, embeddings_without
 from clip_sae.analyses.suppression.groups import Groups, read_groups
 from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
+from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.datasets import read_manifest
-from clip_sae.inputs import ClipFiles
+from clip_sae.planning.inputs import ClipFiles
+from clip_sae.planning.specs import json_text
 from clip_sae.sae import Sae
-from clip_sae.specs import json_text
 from clip_sae.store import ActivationStore
-from clip_sae.zeroshot import class_embeddings
 
 
 def measure_example(

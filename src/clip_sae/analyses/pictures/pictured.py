@@ -14,8 +14,8 @@ from clip_sae.analyses.suppression.sets import chosen_units
 from clip_sae.analyses.typographic import NEURONS
 from clip_sae.analyses.typographic.responses import Responses
 from clip_sae.analyses.typographic.units import unit_file
-from clip_sae.inputs import SaeFiles
-from clip_sae.zeroshot import logits
+from clip_sae.clip.zeroshot import logits
+from clip_sae.planning.inputs import SaeFiles
 
 Saes = Mapping[str, Mapping[str, SaeFiles]]  # {layer: {label: SAE}}
 

@@ -6,7 +6,7 @@ chosen sets, so it is known when the jobs run.
 
 from collections.abc import Mapping
 
-from clip_sae.artefacts import COMPLETE, Artefact
+from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.once import once
 from clip_sae.planning.plan import Plan, PlannedSae, Rule
 

@@ -3,7 +3,7 @@
 from clip_sae.analyses.quality.embeddings import image_embeddings, write_embeddings
 from clip_sae.analyses.shared.models import load_model
 from clip_sae.datasets import read_manifest
-from clip_sae.inputs import ClipFiles, ImageFiles
+from clip_sae.planning.inputs import ClipFiles, ImageFiles
 
 
 def embed_images(job, *, clip: ClipFiles, images: ImageFiles, split: str) -> None:

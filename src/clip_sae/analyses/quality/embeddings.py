@@ -7,11 +7,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 from clip_sae.datasets.pixels import decode_row
-from clip_sae.extraction_stages import StageClock, decoded_batches
-from clip_sae.inputs import ImageFiles
+from clip_sae.extraction.stages import StageClock, decoded_batches
 from clip_sae.npz import read_arrays, write_arrays
+from clip_sae.planning.inputs import ImageFiles
 
 
 @torch.inference_mode()

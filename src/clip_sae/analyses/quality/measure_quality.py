@@ -16,7 +16,7 @@ from clip_sae.analyses.suppression.ablation import Latents, Neurons, Units
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.datasets import read_manifest
 from clip_sae.files import write_output
-from clip_sae.inputs import ImageFiles, SaeFiles
+from clip_sae.planning.inputs import ImageFiles, SaeFiles
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
 

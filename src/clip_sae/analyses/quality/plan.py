@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from clip_sae.artefacts import COMPLETE, Artefact
+from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.plan import Plan, Rule, StoreKey
 from clip_sae.planning.reads import Clip
 

@@ -9,8 +9,8 @@ from clip_sae.analyses.reconstruction.table import reconstruction_table
 from clip_sae.analyses.shared.models import class_names, load_model
 from clip_sae.analyses.shared.substitution import standard_readouts
 from clip_sae.datasets import read_manifest
-from clip_sae.inputs import ClipFiles, SaeFiles
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.inputs import ClipFiles, SaeFiles
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
 

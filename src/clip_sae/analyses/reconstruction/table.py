@@ -16,7 +16,7 @@ from clip_sae.analyses.firing.histogram import firing_summary
 from clip_sae.analyses.shared.activity import check_width, images_to_read
 from clip_sae.analyses.shared.image_metrics import ImageMetrics
 from clip_sae.analyses.shared.substitution import Readout, Substitution
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 from clip_sae.metrics import ReconstructionSums
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore, to_float32

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from clip_sae.adaptation import AdaptedClip
-from clip_sae.architecture import ModelSource
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 from clip_sae.datasets import read_manifest
-from clip_sae.inputs import ClipFiles
+from clip_sae.planning.architecture import ModelSource
+from clip_sae.planning.inputs import ClipFiles
 
 
 def load_adapted(model: ClipModel, adapted: Mapping) -> dict[int, AdaptedClip]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from clip_sae.npz import write_arrays
-from clip_sae.specs import digest
+from clip_sae.planning.specs import digest
 
 IDENTITY = "__identity__"
 Arrays = dict[str, np.ndarray]

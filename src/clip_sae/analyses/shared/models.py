@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from clip_sae.architecture import ModelSource
-from clip_sae.clip import ClipModel, load_clip
+from clip_sae.clip.model import ClipModel, load_clip
+from clip_sae.clip.zeroshot import NAMED_TEMPLATES
 from clip_sae.datasets import read_classes
-from clip_sae.inputs import ClipFiles
-from clip_sae.zeroshot import NAMED_TEMPLATES
+from clip_sae.planning.architecture import ModelSource
+from clip_sae.planning.inputs import ClipFiles
 
 
 def load_model(job, clip: ClipFiles, precision: str = "float32") -> ClipModel:

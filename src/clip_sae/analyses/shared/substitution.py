@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_sae.clip import ClipModel
-from clip_sae.intervention import replace, token_mask
-from clip_sae.zeroshot import class_embeddings, cross_entropy, logits
+from clip_sae.analyses.shared.edits import replace, token_mask
+from clip_sae.clip.model import ClipModel
+from clip_sae.clip.zeroshot import class_embeddings, cross_entropy, logits
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from clip_sae.plotting.steering_baselines import draw_baselines
-from clip_sae.plotting.steering_coverage import draw_coverage
-from clip_sae.plotting.steering_curves import draw_steering_curves
-from clip_sae.plotting.steering_dispersion import MEASURES, draw_dispersion
-from clip_sae.plotting.steering_histogram import draw_steerability
-from clip_sae.plotting.steering_tables import UNIT_COLUMNS
-from clip_sae.plotting.steering_words import draw_words_along_strength
-from clip_sae.vocabulary import read_mask
+from clip_sae.analyses.steering.draw_baselines import draw_baselines
+from clip_sae.analyses.steering.draw_coverage import draw_coverage
+from clip_sae.analyses.steering.draw_curves import draw_steering_curves
+from clip_sae.analyses.steering.draw_dispersion import MEASURES, draw_dispersion
+from clip_sae.analyses.steering.draw_histogram import draw_steerability
+from clip_sae.analyses.steering.draw_shared import UNIT_COLUMNS
+from clip_sae.analyses.steering.draw_words import draw_words_along_strength
+from clip_sae.clip.vocabulary import read_mask
 
 
 def fig5(job, *, traces: Path, mask: Path | None, gamma: float) -> Figure:

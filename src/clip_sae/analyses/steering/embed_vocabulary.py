@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clip_sae.analyses.shared.models import load_model
-from clip_sae.inputs import ClipFiles
-from clip_sae.vocabulary import EmbeddedVocabulary, read_vocabulary
-from clip_sae.zeroshot import NAMED_TEMPLATES, class_embeddings
+from clip_sae.clip.vocabulary import EmbeddedVocabulary, read_vocabulary
+from clip_sae.clip.zeroshot import NAMED_TEMPLATES, class_embeddings
+from clip_sae.planning.inputs import ClipFiles
 
 
 def embed_vocabulary(

@@ -8,7 +8,7 @@ from clip_sae.analyses.steering.steered import SteeredLayer
 from clip_sae.analyses.steering.summary import Thresholds
 from clip_sae.analyses.steering.tables import TABLES
 from clip_sae.files import csv_text, write_output
-from clip_sae.scatter import share
+from clip_sae.planning.scatter import share
 
 
 def measure_steering(

@@ -7,7 +7,7 @@ together, once without the baselines and once, in target `extended`, with them.
 from collections.abc import Sequence
 from pathlib import Path
 
-from clip_sae.artefacts import COMPLETE, Artefact
+from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.once import once
 from clip_sae.planning.plan import Plan, Rule, StoreKey
 from clip_sae.planning.reads import Outside

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from clip_sae.plotting.steering_layers import render_html, render_markdown, sections
+from clip_sae.analyses.steering.render_layers import render_html, render_markdown, sections
 from clip_sae.plotting.tables import read_paper
 
 

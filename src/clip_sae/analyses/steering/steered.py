@@ -10,10 +10,10 @@ from clip_sae.analyses.shared.models import load_model
 from clip_sae.analyses.steering.routes import Routes
 from clip_sae.analyses.steering.sampling import choose_images
 from clip_sae.analyses.steering.units import Units, units_of
+from clip_sae.clip.vocabulary import EmbeddedVocabulary
 from clip_sae.datasets import read_manifest
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore, to_float32
-from clip_sae.vocabulary import EmbeddedVocabulary
 
 
 class SteeredLayer:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clip_sae.analyses.shared.edits import ERRORS
 from clip_sae.analyses.steering.latents import LatentValues
-from clip_sae.intervention import ERRORS
 from clip_sae.sae import Sae
 from clip_sae.sae.module import normalise_tokens, token_statistics
 from clip_sae.training.weights import centre, initial_weights

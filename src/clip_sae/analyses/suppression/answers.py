@@ -15,8 +15,8 @@ from clip_sae.analyses.suppression.ablation import Units
 from clip_sae.analyses.suppression.groups import Groups
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.analyses.suppression.sets import Family
-from clip_sae.clip import ClipModel
-from clip_sae.clip_head import reads_cls
+from clip_sae.clip.head import reads_cls
+from clip_sae.clip.model import ClipModel
 
 
 def reaches_output(model: ClipModel, layer: int) -> str:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from clip_sae.analyses.suppression.ablation import Units
 from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from clip_sae.analyses.suppression.layer import Layer, evaluate_layer, evaluate_
 from clip_sae.analyses.suppression.sets import threshold_grid
 from clip_sae.datasets import read_manifest
 from clip_sae.files import write_output
-from clip_sae.inputs import ClipFiles, SaeFiles
+from clip_sae.planning.inputs import ClipFiles, SaeFiles
+from clip_sae.planning.scatter import share
 from clip_sae.sae import Sae
-from clip_sae.scatter import share
 from clip_sae.store import ActivationStore
 
 

@@ -16,10 +16,10 @@ from clip_sae.analyses.suppression.embeddings import LayerSet, embeddings_withou
 from clip_sae.analyses.suppression.groups import Groups, balanced_rows
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.analyses.suppression.sets import chosen_units
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
+from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
-from clip_sae.zeroshot import class_embeddings
 
 
 def class_texts(

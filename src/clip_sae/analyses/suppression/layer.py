@@ -22,7 +22,7 @@ from clip_sae.analyses.suppression.evaluation import NEURONS, Evaluation, Settin
 from clip_sae.analyses.suppression.groups import Groups
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.analyses.suppression.rows import Place, Rows
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 from clip_sae.sae import Sae
 
 FILLS = ("zero", "mean")

@@ -13,7 +13,7 @@ from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
 from clip_sae.analyses.suppression.groups import Groups, read_groups
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.datasets import read_manifest
-from clip_sae.inputs import SaeFiles
+from clip_sae.planning.inputs import SaeFiles
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
 

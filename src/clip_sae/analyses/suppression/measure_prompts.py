@@ -10,9 +10,9 @@ from clip_sae.analyses.suppression.groups import read_groups, train_counts
 from clip_sae.analyses.suppression.inputs import chosen_set, class_texts, shown_images
 from clip_sae.analyses.suppression.prompts import Embedded, prompt_table
 from clip_sae.analyses.suppression.tables import best_layer
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 from clip_sae.datasets import read_manifest
-from clip_sae.inputs import ClipFiles
+from clip_sae.planning.inputs import ClipFiles
 
 
 def measure_prompts(

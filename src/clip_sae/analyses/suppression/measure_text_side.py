@@ -18,9 +18,9 @@ from clip_sae.analyses.suppression.groups import (
 from clip_sae.analyses.suppression.inputs import class_texts, last_layer_embeddings
 from clip_sae.analyses.suppression.prompts import Embedded, text_table
 from clip_sae.analyses.suppression.text_side import SpuriousTexts
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 from clip_sae.datasets import read_manifest
-from clip_sae.inputs import ClipFiles
+from clip_sae.planning.inputs import ClipFiles
 from clip_sae.store import ActivationStore
 
 WEIGHTS = (1.0, 10.0, 100.0, 1e3, 1e4)  # of calibration; Chuang et al. write 1,000

@@ -11,9 +11,9 @@ from clip_sae.analyses.suppression.groups import read_groups, train_counts
 from clip_sae.analyses.suppression.inputs import chosen_set, class_texts, shown_images
 from clip_sae.analyses.suppression.several_layers import SeveralLayers
 from clip_sae.analyses.suppression.variants import best_layers
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 from clip_sae.datasets import read_manifest
-from clip_sae.inputs import ClipFiles
+from clip_sae.planning.inputs import ClipFiles
 
 
 def measure_variants(

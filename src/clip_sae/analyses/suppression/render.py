@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from clip_sae.plotting import suppression_tables as layouts
+from clip_sae.analyses.suppression import render_tables as layouts
 from clip_sae.plotting.tables import Layout, html_page, html_table, read_paper, to_markdown
 
 

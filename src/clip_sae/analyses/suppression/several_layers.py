@@ -16,7 +16,7 @@ from clip_sae.analyses.suppression.groups import N_GROUPS, Groups, Scores, count
 from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.analyses.suppression.summary import compare
 from clip_sae.analyses.suppression.text_side import predictions
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 
 
 def prefixes(sets: Sequence[LayerSet], scores: Sequence[tuple]) -> list[list[LayerSet]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from clip_sae.plotting.sweep import draw_sweep
+from clip_sae.analyses.sweep.draw_sweep import draw_sweep
 
 
 def sweep(job, *, csv: Path) -> Figure:

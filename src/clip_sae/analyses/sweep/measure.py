@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from clip_sae.analyses.sweep.points import choose_sweep_point, held_out_quality
-from clip_sae.inputs import SaeFiles
-from clip_sae.recipes import SaeRecipe
+from clip_sae.planning.inputs import SaeFiles
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clip_sae.analyses.suppression.ablation import Units
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 
 BATCH_IMAGES = 256
 

@@ -13,17 +13,17 @@ from clip_sae.analyses.typographic.ablation import (
     tokens_that_matter,
 )
 from clip_sae.analyses.typographic.choice import random_units
+from clip_sae.analyses.typographic.defence_prefix import load_prefix, prefixed_class_embeddings
 from clip_sae.analyses.typographic.evaluation import NONE, defence_rows, table2_defences
 from clip_sae.analyses.typographic.heads import embeddings_without, pixel_batches
 from clip_sae.analyses.typographic.images import class_indices, read_rows
 from clip_sae.analyses.typographic.responses import Responses
 from clip_sae.analyses.typographic.units import chosen_units, unit_file, units_of
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
+from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.datasets import read_classes, read_manifest
-from clip_sae.defence_prefix import load_prefix, prefixed_class_embeddings
-from clip_sae.inputs import ClipFiles, ImageFiles, SaeFiles
+from clip_sae.planning.inputs import ClipFiles, ImageFiles, SaeFiles
 from clip_sae.store import ActivationStore
-from clip_sae.zeroshot import class_embeddings
 
 Side = dict[str, tuple[Tensor, int]]  # {image side: (embeddings [image, d_embed], units off)}
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from clip_sae.clip import ClipModel
-from clip_sae.cls_attention import Head, cls_attention, heads_of, silenced
+from clip_sae.analyses.typographic.cls_attention import Head, cls_attention, heads_of, silenced
+from clip_sae.clip.model import ClipModel
 from clip_sae.datasets.pixels import pixels_of
-from clip_sae.inputs import ImageFiles
+from clip_sae.planning.inputs import ImageFiles
 
 BATCH_IMAGES = 128
 Box = tuple[int, int, int, int]  # left, top, right, bottom in px, right and bottom outside

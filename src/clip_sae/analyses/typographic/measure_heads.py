@@ -13,9 +13,9 @@ from clip_sae.analyses.typographic.heads import (
     pixel_batches,
     rank_heads,
 )
+from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.datasets import pair_rows, read_manifest
-from clip_sae.inputs import ClipFiles, ImageFiles
-from clip_sae.zeroshot import class_embeddings
+from clip_sae.planning.inputs import ClipFiles, ImageFiles
 
 
 def measure_heads(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from clip_sae.analyses.typographic import NEURONS
-from clip_sae.artefacts import COMPLETE, Artefact
+from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.once import once
 from clip_sae.planning.plan import Plan, PlannedSae, Rule, StoreKey
 

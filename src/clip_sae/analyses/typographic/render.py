@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from clip_sae.analyses.typographic.render_table import LAYOUTS, beside, printed, setting
 from clip_sae.plotting import tables
-from clip_sae.plotting.typographic import LAYOUTS, beside, printed, setting
 
 
 def typographic_table(

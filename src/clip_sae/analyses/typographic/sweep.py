@@ -14,7 +14,7 @@ from clip_sae.analyses.suppression.ablation import Units
 from clip_sae.analyses.typographic.ablation import over_chain
 from clip_sae.analyses.typographic.candidates import Candidate
 from clip_sae.analyses.typographic.images import PairedImages
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 
 
 def sweep_table(

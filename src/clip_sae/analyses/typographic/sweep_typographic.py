@@ -13,10 +13,10 @@ from clip_sae.analyses.typographic.images import pairs_of
 from clip_sae.analyses.typographic.responses import measure_responses
 from clip_sae.analyses.typographic.sweep import sweep_table
 from clip_sae.analyses.typographic.units import unit_file, units_of
+from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.files import write_output
-from clip_sae.inputs import ClipFiles, SaeFiles
 from clip_sae.npz import write_arrays
-from clip_sae.zeroshot import class_embeddings
+from clip_sae.planning.inputs import ClipFiles, SaeFiles
 
 
 def sweep_typographic(

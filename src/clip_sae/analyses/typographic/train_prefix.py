@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from clip_sae import defence_prefix
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
+from clip_sae.analyses.typographic import defence_prefix
 from clip_sae.analyses.typographic.ablation import (
     ablated_embeddings,
     clean_embeddings,
@@ -15,9 +15,9 @@ from clip_sae.analyses.typographic.ablation import (
 )
 from clip_sae.analyses.typographic.images import pairs_of
 from clip_sae.analyses.typographic.units import chosen_units, units_of
-from clip_sae.clip import ClipModel
+from clip_sae.clip.model import ClipModel
 from clip_sae.files import write_output
-from clip_sae.inputs import ClipFiles, SaeFiles
+from clip_sae.planning.inputs import ClipFiles, SaeFiles
 
 
 def train_prefix(

@@ -8,8 +8,8 @@ import pandas as pd
 
 from clip_sae.analyses.suppression.ablation import Latents, Neurons, Units
 from clip_sae.analyses.typographic import NEURONS
-from clip_sae.clip import ClipModel
-from clip_sae.inputs import SaeFiles
+from clip_sae.clip.model import ClipModel
+from clip_sae.planning.inputs import SaeFiles
 from clip_sae.sae import Sae
 
 

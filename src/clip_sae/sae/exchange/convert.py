@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from clip_sae.planning.specs import file_sha256
 from clip_sae.sae.exchange.formats import FORMATS, recognise
 from clip_sae.sae.exchange.source import SourceSae, check_shapes
 from clip_sae.sae.files import CONFIG_NAME, SaeFileError
@@ -22,7 +23,6 @@ from clip_sae.sae.folding import (
     scale_latents,
 )
 from clip_sae.sae.module import Sae
-from clip_sae.specs import file_sha256
 
 EQUAL_NORMS = 1e-3  # relative spread of row norms that rounding to half precision explains
 

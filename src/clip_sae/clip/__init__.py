@@ -1,0 +1,1 @@
+"""The image tower: loading, running from a layer on, text embeddings, vocabularies."""

@@ -1,0 +1,118 @@
+"""An attacked copy of a data set on disk: each image twice, as it is and with a word on it.
+
+Steering paper §7.2.1 (D_T̄ and D_T). The two of a pair are the same pixels but for the letters, so
+that the difference of their activations is the word's doing alone.
+
+    <root>/clean/<path in the source>      as CLIP sees it: resized, cropped, PNG
+    <root>/attacked/<path in the source>   the same with another class's name on it
+    <root>/attacks.csv                     one row per pair: what was written, where
+    <root>/classes.csv                     label and prompt name of each class of the source
+
+Paths that do not end in .png get that suffix added.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clip_sae.datasets import decode_image
+from clip_sae.datasets.attack.lettered import attack_image, attack_rng
+from clip_sae.datasets.attack.pairs import ATTACKED, ATTACKS_NAME, CLASSES_NAME, CLEAN
+from clip_sae.datasets.writing import draw_all, save_image, staged_folder, write_csv
+
+
+@dataclass(frozen=True)
+class _Job:
+    folder: Path
+    data_root: Path
+    path: str
+    split: str
+    label_idx: int
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    seed: int
+    font_size: tuple[float, float]
+    decoding: tuple[tuple[str, object], ...]
+
+
+def write_pairs(
+    root: Path,
+    manifest: pd.DataFrame,
+    classes: pd.DataFrame,
+    data_root: Path,
+    *,
+    splits: Mapping[str, int | None],
+    seed: int,
+    font_size: tuple[float, float],
+    decoding: Mapping[str, object],
+    workers: int = 1,
+    progress: bool = True,
+) -> int:
+    """Write the folder `root`, all of it or nothing; returns the number of pairs.
+
+    Args:
+        manifest, classes: of the source data set, as `read_manifest` and `read_classes` give them;
+            images with a status other than "ok" are left out.
+        data_root: the folder that the manifest's paths are relative to.
+        splits: the splits to copy, and how many images of each at most (None: all). Fewer than all
+            are a random sample, seeded.
+        decoding: `image_size`, `preprocess`, `exif` and `max_pixels` of `decode_image`.
+
+    Raises ValueError for a split without images.
+    """
+    labels, names = tuple(classes["label"]), tuple(classes["name"])
+    rows = pd.concat([_sample(manifest, split, n, seed) for split, n in sorted(splits.items())])
+    with staged_folder(Path(root)) as folder:
+        jobs = [
+            _Job(
+                *(folder, Path(data_root), row.path, row.split, row.label_idx, labels, names),
+                *(seed, tuple(font_size), tuple(decoding.items())),
+            )
+            for row in rows.itertuples()
+        ]
+        for part in (CLEAN, ATTACKED):
+            for parent in {Path(job.path).parent for job in jobs}:
+                (folder / part / parent).mkdir(parents=True, exist_ok=True)
+        attacks = draw_all(_write_pair, jobs, workers=workers, progress=progress, name="attacks")
+        write_csv(folder / ATTACKS_NAME, attacks)
+        write_csv(folder / CLASSES_NAME, classes[["label", "name"]].to_dict("records"))
+    return len(attacks)
+
+
+def _sample(manifest: pd.DataFrame, split: str, n: int | None, seed: int) -> pd.DataFrame:
+    rows = manifest[(manifest["split"] == split) & (manifest["status"] == "ok")]
+    if rows.empty:
+        found = ", ".join(sorted(set(manifest["split"]))) or "none"
+        raise ValueError(f"the source has no usable image of split {split!r}; it has: {found}.")
+    if n is None or n >= len(rows):
+        return rows
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:n]
+    return rows.iloc[np.sort(chosen)]
+
+
+def _write_pair(job: _Job) -> dict[str, object]:
+    pixels = decode_image(job.data_root / job.path, **dict(job.decoding))
+    rng = attack_rng(job.seed, job.path)
+    written, attack = attack_image(pixels, job.label_idx, job.names, rng, font_size=job.font_size)
+    name = job.path if job.path.endswith(".png") else f"{job.path}.png"
+    save_image(job.folder / CLEAN / name, pixels)
+    save_image(job.folder / ATTACKED / name, written)
+    left, top, right, bottom = attack.box
+    return {
+        "path": name,
+        "split": job.split,
+        "label": job.labels[job.label_idx],
+        "word": job.labels[attack.label_idx],
+        "text": attack.text,
+        "font": attack.font,
+        "size": attack.size,
+        "colour": attack.colour,
+        "outline": attack.outline,
+        "left": left,
+        "top": top,
+        "right": right,
+        "bottom": bottom,
+    }

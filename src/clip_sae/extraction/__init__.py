@@ -1,0 +1,1 @@
+"""Images → activation stores: one forward pass fills several layers."""

@@ -1,0 +1,76 @@
+"""Artefacts that no config needs any more: what they are, how big, and their removal.
+
+Every expensive artefact lies in a folder of its own, named by a digest of its spec, so editing the
+config leaves the old ones where they are (going back costs nothing) until they are collected.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from clip_sae.planning.artefacts import COMPLETE
+from clip_sae.planning.dropping import size_of
+
+# Where digests name folders, and how deep below it: results/saes/<recipe>/<layer>/<variant-digest>.
+FOLDERS = {
+    "world": 1,
+    "datasets": 1,
+    "fingerprints": 1,
+    "activations": 3,
+    "saes": 3,
+    "adaptation": 2,
+    "defence_prefix": 1,
+}
+# Where digests name files, or folders with a COMPLETE.json; `dropped` holds records of stores that
+# were deleted after use.
+MIXED = ("measurements", "vocabulary", "dropped")
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A folder or file that no config needs; `size` in bytes."""
+
+    path: Path
+    size: int
+
+    def remove(self) -> None:
+        if self.path.is_dir():
+            # The completeness mark goes first: a half-removed store is never taken for a whole one.
+            (self.path / COMPLETE).unlink(missing_ok=True)
+            shutil.rmtree(self.path)
+        else:
+            self.path.unlink()
+
+
+def find_orphans(results: Path, needed: Iterable[str]) -> list[Orphan]:
+    """Return what lies below `results` under a digest that is not in `needed`, biggest first.
+
+    Args:
+        needed: paths of all artefacts that some config still needs, as the workflow names them.
+    """
+    needed = {Path(path) for path in needed}
+    keep_folders = {path.parent for path in needed if path.name == COMPLETE}
+    keep_files = needed | {path.with_name(path.name + ".spec.json") for path in needed}
+    found = [path for path in _digest_folders(results) if path not in keep_folders]
+    found += [
+        path
+        for path in _digest_files(results)
+        # what a job that was stopped left in a needed folder is what the next run goes on from
+        if path not in keep_files and keep_folders.isdisjoint((path, *path.parents))
+    ]
+    return sorted((Orphan(path, size_of(path)) for path in found), key=lambda o: -o.size)
+
+
+def _digest_folders(results: Path) -> Iterator[Path]:
+    for name, depth in FOLDERS.items():
+        yield from (p for p in (results / name).glob("/".join(["*"] * depth)) if p.is_dir())
+
+
+def _digest_files(results: Path) -> Iterator[Path]:
+    """Files named by a digest, and folders that are finished as a whole."""
+    for name in MIXED:
+        folders = {mark.parent for mark in (results / name).rglob(COMPLETE)}
+        yield from folders
+        files = (p for p in (results / name).rglob("*") if p.is_file())
+        yield from (p for p in files if folders.isdisjoint(p.parents))

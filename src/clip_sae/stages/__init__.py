@@ -1,1 +1,0 @@
-"""The steps before any analysis: data sets, weights, activations, SAEs; and gathered tables."""
