@@ -17,11 +17,12 @@ from torch.nn import functional as F
 from training_report import machine, spread
 
 from clip_sae.analyses.shared.edits import ablate
-from clip_sae.analyses.suppression.ablation import Latents
-from clip_sae.analyses.suppression.answers import Answers, reaches_output
-from clip_sae.analyses.suppression.groups import Groups
-from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.analyses.suppression.sets import Family, threshold_family, threshold_grid
+from clip_sae.analyses.shared.embeddings import reaches_output
+from clip_sae.analyses.shared.groups import Groups
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.unit_sets import Family, threshold_family, threshold_grid
+from clip_sae.analyses.shared.units import Latents
+from clip_sae.analyses.suppression.answers import Answers
 from clip_sae.clip.model import ClipModel, load_clip
 from clip_sae.planning.architecture import ModelSource
 from clip_sae.planning.specs import write_text

@@ -67,6 +67,11 @@ def test_arrows_point_one_way(name, path):
             raise AssertionError(f"{name} imports {other}: plotting sees tables only")
         else:
             mine, theirs = FLOOR[folder], FLOOR[top]
+            if top == folder == "analyses":
+                question, others = (dotted.split(".")[1] for dotted in (f"{name}.", f"{other}."))
+                assert not others or others in (question, "shared") or question == "planned", (
+                    f"{name} imports {other}: questions share code in analyses.shared alone"
+                )
             assert theirs <= mine, f"{name} (floor {mine}) imports {other} (floor {theirs})"
 
 

@@ -15,17 +15,17 @@ from tower_subjects import (
 )
 
 from clip_sae.analyses.shared.activity import measure_activity
+from clip_sae.analyses.shared.groups import Groups
+from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.top_images import measure_top_images
+from clip_sae.analyses.shared.unit_sets import threshold_family, threshold_grid
+from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.analyses.steering.layer import Settings, measure_layer
 from clip_sae.analyses.steering.routes import Routes
 from clip_sae.analyses.steering.summary import Thresholds
 from clip_sae.analyses.steering.units import KINDS, units_of
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
 from clip_sae.analyses.suppression.answers import Answers
 from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
-from clip_sae.analyses.suppression.groups import Groups
-from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.analyses.suppression.sets import threshold_family, threshold_grid
 from clip_sae.clip.model import ClipModel
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore

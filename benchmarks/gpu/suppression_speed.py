@@ -5,7 +5,7 @@ import torch
 from measuring import Bench, matmul_precision
 from tower_subjects import device_tower, random_sae, unit_texts
 
-from clip_sae.analyses.suppression.ablation import Latents
+from clip_sae.analyses.shared.units import Latents
 
 # Label, precision of the tower, precision of float32 products.
 CASES = (

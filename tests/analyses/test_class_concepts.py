@@ -16,7 +16,7 @@ from clip_sae.analyses.shared.class_counts import (
     read_class_counts,
     write_class_counts,
 )
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.store_images import StoreImages
 
 N_CLASSES, N_IMAGES, N_LATENTS = 3, 30, 48
 NAMES = ["cat", "key", "sun"]

@@ -35,9 +35,9 @@ from clip_sae.analyses.concepts.masks import (
     ranks_above,
     read_masks,
 )
-from clip_sae.analyses.concepts.sums import measure_units
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.sums import measure_units
+from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.planning.inputs import ImageFiles
 from clip_sae.sae import Sae
 

@@ -13,10 +13,10 @@ from clip_sae.analyses.concepts.labels import (
     label_entropy,
 )
 from clip_sae.analyses.concepts.maps import picked_values, reference_maps
-from clip_sae.analyses.concepts.sums import StrongestUnits, Watched, measure_units
 from clip_sae.analyses.concepts.table import concept_table
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.sums import StrongestUnits, Watched, measure_units
+from clip_sae.analyses.shared.units import Latents, Neurons
 
 NAMES = ["ant", "bee", "cat"]
 LABEL = np.array([2, 0, 1, 1, 0, 2, 2, 0, 1, 0, 0])  # of the eleven images of the fixture

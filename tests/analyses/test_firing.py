@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses.firing.histogram import firing_histogram, firing_rates, firing_summary
+from clip_sae.analyses.shared.firing import firing_histogram, firing_rates, firing_summary
 
 FIRED = np.array([0, 1, 10, 101, 1000])
 

@@ -23,8 +23,8 @@ from clip_sae.analyses.quality.scores import score_units
 from clip_sae.analyses.quality.stability import match_latents, random_match
 from clip_sae.analyses.quality.summary import seed_groups, seed_stability, unit_means
 from clip_sae.analyses.quality.truth import factor_space, factor_spaces, read_factors
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.planning.inputs import ImageFiles
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from clip_sae.analyses.reconstruction.table import reconstruction_table
+from clip_sae.analyses.shared.reconstruction import reconstruction_table
 from clip_sae.analyses.shared.substitution import Readout
 
 LAYER = 0

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses.suppression.choose import CONDITIONS, choose
+from clip_sae.analyses.shared.names import CONDITIONS
+from clip_sae.analyses.suppression.choose import choose
 
 N = (40, 20, 10, 20)  # images per group
 

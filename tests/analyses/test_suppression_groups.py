@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses.suppression.groups import (
+from clip_sae.analyses.shared.groups import (
     Groups,
     Scores,
     balanced_rows,

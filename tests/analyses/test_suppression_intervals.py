@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses.suppression.groups import SCORES, Scores, count_correct
+from clip_sae.analyses.shared.groups import SCORES, Scores, count_correct
 from clip_sae.analyses.suppression.intervals import change_intervals, mcnemar, score_intervals
 
 TRAIN = np.array([70, 4, 2, 24])

@@ -10,22 +10,23 @@ from torch.nn import functional as F
 
 from clip_sae.analyses.shared.blocks import Blocks
 from clip_sae.analyses.shared.edits import ablate, steer, steer_neurons
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
-from clip_sae.analyses.suppression.answers import Answers, reaches_output
-from clip_sae.analyses.suppression.bits import read_bits, write_bits
-from clip_sae.analyses.suppression.choose import choose, chosen_sets
-from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
-from clip_sae.analyses.suppression.evaluation import NEURONS, Settings
-from clip_sae.analyses.suppression.groups import Groups
-from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.analyses.suppression.layer import Layer, evaluate_layer, evaluate_part
-from clip_sae.analyses.suppression.sets import (
+from clip_sae.analyses.shared.embeddings import reaches_output
+from clip_sae.analyses.shared.groups import Groups
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.unit_sets import (
     Family,
     chosen_units,
     single_set,
     threshold_family,
     threshold_grid,
 )
+from clip_sae.analyses.shared.units import Latents, Neurons
+from clip_sae.analyses.suppression.answers import Answers
+from clip_sae.analyses.suppression.bits import read_bits, write_bits
+from clip_sae.analyses.suppression.choose import choose, chosen_sets
+from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
+from clip_sae.analyses.suppression.evaluation import NEURONS, Settings
+from clip_sae.analyses.suppression.layer import Layer, evaluate_layer, evaluate_part
 from clip_sae.clip.model import load_clip
 
 CHOSEN = ["latent", "neuron", "neuron_matched"]

@@ -6,25 +6,25 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
-from clip_sae.analyses.suppression.contrast import (
+from clip_sae.analyses.shared.contrast import (
     CONTRASTS,
     TOKENS,
     Contrast,
     read_contrasts,
     write_contrasts,
 )
-from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
-from clip_sae.analyses.suppression.controls import random_set, random_set_of_mass
-from clip_sae.analyses.suppression.groups import Groups
-from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.analyses.suppression.sets import (
+from clip_sae.analyses.shared.groups import Groups
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.unit_sets import (
     DIRECTIONS,
     chosen_units,
     matched_family,
     threshold_family,
     threshold_grid,
 )
+from clip_sae.analyses.shared.units import Latents, Neurons
+from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
+from clip_sae.analyses.suppression.controls import random_set, random_set_of_mass
 
 CPU = torch.device("cpu")
 

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clip_sae.analyses.shared.groups import Scores, count_correct
 from clip_sae.analyses.suppression.bits import Bits, pack
 from clip_sae.analyses.suppression.choose import chosen_sets
 from clip_sae.analyses.suppression.choose_suppression import condition_rows
-from clip_sae.analyses.suppression.groups import Scores, count_correct
 from clip_sae.analyses.suppression.intervals import mcnemar
 from clip_sae.analyses.suppression.summary import compare, summarise_layer
 from clip_sae.analyses.suppression.tables import best_layer, condition_table, picked_sae, table1

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from clip_sae.analyses.shared.edits import ablate
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
+from clip_sae.analyses.shared.embeddings import LayerSet, embeddings_without
+from clip_sae.analyses.shared.groups import Groups
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.analyses.suppression.attribute_guess import guess_attribute, guess_quality
-from clip_sae.analyses.suppression.embeddings import LayerSet, embeddings_without
-from clip_sae.analyses.suppression.groups import Groups
-from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.analyses.suppression.prompts import Embedded, prompt_table, text_table
 from clip_sae.analyses.suppression.several_layers import prefixes
 from clip_sae.analyses.suppression.text_side import (

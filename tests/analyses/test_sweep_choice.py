@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from clip_sae.analyses.reconstruction.table import reconstruction_table
+from clip_sae.analyses.shared.reconstruction import reconstruction_table
 from clip_sae.analyses.sweep.points import choose_sweep_point, held_out_quality
 
 

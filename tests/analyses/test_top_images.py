@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clip_sae.analyses.shared import top_images
+from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.top_images import (
     RANKINGS,
     measure_top_images,
@@ -14,8 +15,7 @@ from clip_sae.analyses.shared.top_images import (
     token_values,
     write_top_images,
 )
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.units import Latents, Neurons
 
 
 def measure(store, units, k, *, batch_images=32, signed=(), rows=None, rankings=RANKINGS):

@@ -8,15 +8,15 @@ import torch
 from torch.nn import functional as F
 
 from clip_sae.analyses.shared.edits import ablate, steer_neurons
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
-from clip_sae.analyses.typographic.ablation import (
+from clip_sae.analyses.shared.nested_embeddings import (
     ablated_embeddings,
     clean_embeddings,
     over_chain,
     tokens_that_matter,
 )
+from clip_sae.analyses.shared.pairs import PairedImages
+from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.analyses.typographic.candidates import NO_CLOSURE, candidates
-from clip_sae.analyses.typographic.images import PairedImages
 from clip_sae.analyses.typographic.sweep import sweep_table
 
 D = 32

@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
+from clip_sae.analyses.shared.pairs import class_indices, read_pairs, read_rows
+from clip_sae.analyses.shared.responses import Responses, measure_responses
+from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.analyses.typographic.candidates import (
     NO_CLOSURE,
     candidates,
@@ -15,8 +17,6 @@ from clip_sae.analyses.typographic.candidates import (
     tau_grid,
 )
 from clip_sae.analyses.typographic.choice import best_of, choose, random_units, unit_table
-from clip_sae.analyses.typographic.images import class_indices, read_pairs, read_rows
-from clip_sae.analyses.typographic.responses import Responses, measure_responses
 
 
 def unit_rows(rng, n, d):

@@ -40,7 +40,7 @@ def test_config_edited_during_a_run(project, scenario):
 @pytest.mark.fault("code edited during a run")
 def test_code_edited_during_a_run(project, scenario):
     scenario.injected("an assignment added to reconstruction/table.py while the SAE trains")
-    file, old = "src/clip_sae/analyses/reconstruction/table.py", "import numpy as np\n"
+    file, old = "src/clip_sae/analyses/shared/reconstruction.py", "import numpy as np\n"
 
     def edit():
         project.replace_in(file, old, f"{old}\nX = 1\n")

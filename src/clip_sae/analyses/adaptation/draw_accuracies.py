@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clip_sae.plotting import theme
+from clip_sae.plotting.methods import KINDS, method_names
 from clip_sae.plotting.tables import Column, Layout
 
 GROUPS = {
@@ -19,15 +20,6 @@ GROUPS = {
     "harmonic_mean": "harmonic mean",
     "all": "all classes together",
 }
-# kind → name, colour
-KINDS = {
-    "none": ("zero-shot", theme.GREY),
-    "coop": ("CoOp", "#0072B2"),
-    "vpt": ("VPT-deep", "#009E73"),
-    "maple": ("MaPLe", "#D55E00"),
-    "checkpoint": ("checkpoint", "#CC79A7"),
-}
-
 LAYOUT = Layout(
     keys=(Column("dataset", "Set"), Column("method", "Method"), Column("group", "Among")),
     columns=(
@@ -43,13 +35,6 @@ LAYOUT = Layout(
     "images. Intervals are 95 % bootstrap over n images and over seeds.",
     source="Protocol: Zhou et al. 2022 (CoCoOp), as in PatchSAE (Lim et al. 2024).",
 )
-
-
-def method_names(methods: list[str], kinds: Mapping[str, str]) -> dict[str, str]:
-    """{method: name in print}: the kind's name, and the method's own where a kind repeats."""
-    names = {method: KINDS[kinds[method]][0] for method in methods}
-    taken = list(names.values())
-    return {m: f"{name} ({m})" if taken.count(name) > 1 else name for m, name in names.items()}
 
 
 def printed(table: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clip_sae.analyses.adaptation.draw_accuracies import KINDS, method_names
 from clip_sae.plotting import theme
+from clip_sae.plotting.methods import KINDS, method_names
 from clip_sae.plotting.tables import Column, Layout, to_markdown
 
 # From top to bottom of a panel.

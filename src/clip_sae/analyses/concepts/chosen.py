@@ -14,10 +14,10 @@ import torch
 
 from clip_sae.analyses.concepts.localisation import PatchMaps, RandomActiveUnit, class_units
 from clip_sae.analyses.concepts.maps import picked_values
-from clip_sae.analyses.concepts.sums import StrongestUnits, UnitSums, Watched
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.sums import StrongestUnits, UnitSums, Watched
 from clip_sae.analyses.shared.top_images import BYTES_AT_ONCE
-from clip_sae.analyses.suppression.ablation import Units
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.units import Units
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ PatchSAE §3.3: reference images are shown through a mask of the latent's activa
 import numpy as np
 import torch
 
+from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.top_images import token_values
-from clip_sae.analyses.suppression.ablation import Units
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.units import Units
 
 IMAGES_AT_ONCE = 256  # of neighbouring images in the store: little is read that is not wanted
 

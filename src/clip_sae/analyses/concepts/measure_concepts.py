@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 
 from clip_sae.analyses.concepts.maps import reference_maps
-from clip_sae.analyses.concepts.sums import ConceptSums, measure_units
 from clip_sae.analyses.concepts.table import concept_table
 from clip_sae.analyses.shared.class_counts import write_class_counts
 from clip_sae.analyses.shared.models import class_names
 from clip_sae.analyses.shared.named_records import write_records
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.sums import ConceptSums, measure_units
 from clip_sae.analyses.shared.top_images import write_top_images
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.datasets import read_manifest
 from clip_sae.files import write_output
 from clip_sae.npz import write_arrays

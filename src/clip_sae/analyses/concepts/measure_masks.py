@@ -17,11 +17,11 @@ from clip_sae.analyses.concepts.chosen import (
 from clip_sae.analyses.concepts.localisation import image_scores, localisation_table
 from clip_sae.analyses.concepts.maps import picked_values
 from clip_sae.analyses.concepts.masks import read_masks
-from clip_sae.analyses.concepts.sums import UnitSums
 from clip_sae.analyses.shared.models import class_names
 from clip_sae.analyses.shared.named_records import read_records
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.sums import UnitSums
+from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.datasets import read_manifest
 from clip_sae.files import write_output
 from clip_sae.planning.inputs import ImageFiles, SaeFiles

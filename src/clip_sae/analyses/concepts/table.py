@@ -14,7 +14,7 @@ from clip_sae.analyses.concepts.labels import (
     label_deviation,
     label_entropy,
 )
-from clip_sae.analyses.concepts.sums import ConceptSums
+from clip_sae.analyses.shared.sums import ConceptSums
 
 
 def concept_table(found: ConceptSums, label: np.ndarray, names: Sequence[str]) -> pd.DataFrame:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from clip_sae.analyses.firing.histogram import firing_histogram
 from clip_sae.analyses.shared.activity import measure_activity
+from clip_sae.analyses.shared.firing import firing_histogram
 from clip_sae.planning.inputs import SaeFiles
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from clip_sae.analyses.reconstruction.table import reconstruction_table
 from clip_sae.analyses.shared.models import class_names, load_model
+from clip_sae.analyses.shared.reconstruction import reconstruction_table
 from clip_sae.analyses.shared.substitution import standard_readouts
 from clip_sae.datasets import read_manifest
 from clip_sae.planning.inputs import ClipFiles, SaeFiles

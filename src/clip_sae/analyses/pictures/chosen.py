@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from clip_sae.analyses.suppression.choose import CONDITIONS
+from clip_sae.analyses.shared.names import CONDITIONS
 
 SIDES = ("a", "not_a")  # stronger with the attribute, stronger without it
 

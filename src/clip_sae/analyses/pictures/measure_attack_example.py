@@ -15,13 +15,13 @@ from clip_sae.analyses.pictures.pictured import (
     pictured,
 )
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
-from clip_sae.analyses.suppression.ablation import Latents
-from clip_sae.analyses.typographic.ablation import (
+from clip_sae.analyses.shared.nested_embeddings import (
     ablated_embeddings,
     clean_embeddings,
     tokens_that_matter,
 )
-from clip_sae.analyses.typographic.images import class_indices, read_rows
+from clip_sae.analyses.shared.pairs import class_indices, read_rows
+from clip_sae.analyses.shared.units import Latents
 from clip_sae.clip.model import ClipModel
 from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.datasets import pair_rows, read_classes, read_manifest

@@ -14,12 +14,12 @@ from clip_sae.analyses.pictures.pictured import (
     class_probabilities,
     pictured,
 )
+from clip_sae.analyses.shared.embeddings import LayerSet, embeddings_without
+from clip_sae.analyses.shared.groups import Groups, read_groups
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
+from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.top_images import token_values
-from clip_sae.analyses.suppression.ablation import Latents
-from clip_sae.analyses.suppression.embeddings import LayerSet, embeddings_without
-from clip_sae.analyses.suppression.groups import Groups, read_groups
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.units import Latents
 from clip_sae.clip.model import ClipModel
 from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.datasets import read_manifest

@@ -9,8 +9,8 @@ import pandas as pd
 from clip_sae.analyses.pictures.chosen import largest_by_side, shown_rows
 from clip_sae.analyses.pictures.pictured import NEURONS, PicturedSet, Saes, pictured
 from clip_sae.analyses.shared import top_images
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.datasets import read_manifest
 from clip_sae.files import write_output
 from clip_sae.planning.recipes import SaeRecipe

@@ -9,11 +9,11 @@ import pandas as pd
 from torch import Tensor
 
 from clip_sae.analyses.pictures.chosen import pictured_set
-from clip_sae.analyses.suppression.contrast import read_contrasts
-from clip_sae.analyses.suppression.sets import chosen_units
-from clip_sae.analyses.typographic import NEURONS
-from clip_sae.analyses.typographic.responses import Responses
-from clip_sae.analyses.typographic.units import unit_file
+from clip_sae.analyses.shared.contrast import read_contrasts
+from clip_sae.analyses.shared.names import NEURONS
+from clip_sae.analyses.shared.responses import Responses
+from clip_sae.analyses.shared.unit_files import unit_file
+from clip_sae.analyses.shared.unit_sets import chosen_units
 from clip_sae.clip.zeroshot import logits
 from clip_sae.planning.inputs import SaeFiles
 

@@ -11,9 +11,9 @@ from clip_sae.analyses.quality.monosemanticity import SimilaritySpace
 from clip_sae.analyses.quality.scores import score_units
 from clip_sae.analyses.quality.summary import seed_groups, seed_stability, unit_means
 from clip_sae.analyses.quality.truth import factor_spaces, read_factors
-from clip_sae.analyses.steering.units import untrained_sae
-from clip_sae.analyses.suppression.ablation import Latents, Neurons, Units
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.units import Latents, Neurons, Units
+from clip_sae.analyses.shared.untrained import untrained_sae
 from clip_sae.datasets import read_manifest
 from clip_sae.files import write_output
 from clip_sae.planning.inputs import ImageFiles, SaeFiles

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from clip_sae.analyses.concepts.sums import Watched
 from clip_sae.analyses.quality.monosemanticity import (
     MonosemanticitySums,
     SimilaritySpace,
     clarity,
 )
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.sums import Watched
 from clip_sae.analyses.shared.top_images import measure_top_images
-from clip_sae.analyses.suppression.ablation import Units
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.units import Units
 
 
 def score_units(

@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clip_sae.analyses.shared.edits import ERRORS
+from clip_sae.analyses.shared.untrained import untrained_sae
 from clip_sae.analyses.steering.latents import LatentValues
 from clip_sae.sae import Sae
-from clip_sae.sae.module import normalise_tokens, token_statistics
-from clip_sae.training.weights import centre, initial_weights
 
 KINDS = ("latent", "neuron", "neuron_equal_push", "random", "pca", "random_sae")
 OF_AN_SAE = ("latent", "random_sae")  # kinds that have latents of their own
@@ -161,19 +160,3 @@ def pca_directions(x: Tensor) -> Tensor:
     directions = vectors.T.flip(0)
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
     return (directions * largest.sign()).to(x.dtype)
-
-
-def untrained_sae(sae: Sae, x: Tensor, seed: int) -> Sae:
-    """Return an SAE of the same kind and size with the starting weights of training.
-
-    `b_dec` starts at the geometric median of the normed tokens of x [image, token, d_model].
-    """
-    fresh = Sae(sae.d_model, sae.d_sae, sae.architecture, k=sae.k, input_norm=sae.input_norm)
-    tokens = x.reshape(-1, x.shape[-1])
-    normed = normalise_tokens(tokens, *token_statistics(tokens, sae.input_norm), sae.input_norm)
-    weights = initial_weights(
-        sae.d_model, sae.d_sae, centre(normed, "geometric_median").cpu(), seed
-    ).arrays()
-    for name, value in weights.tensors().items():
-        getattr(fresh, name).copy_(value)
-    return fresh.to(x.device)

@@ -19,5 +19,3 @@ Steering paper §7.1, Eq. 9, Tables 1 and 5 to 8.
   inputs                     class texts, test images and chosen sets, as the steps read them
   plan, render               the steps, and their tables for readers; a file is named like its step
 """
-
-CONDITIONS = ("strict", "relaxed")  # of the choice, in the order of a set's two tables

@@ -8,8 +8,8 @@ dropped before anything is read.
 import numpy as np
 import pandas as pd
 
-from clip_sae.analyses.suppression import CONDITIONS
-from clip_sae.analyses.suppression.groups import N_GROUPS
+from clip_sae.analyses.shared.groups import N_GROUPS
+from clip_sae.analyses.shared.names import CONDITIONS
 
 CHOSEN = ("latent", "neuron", "neuron_matched")  # each by itself; other kinds are controls
 POINTS = 0.04  # what a group that is not the target may lose under the relaxed condition

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from clip_sae.analyses.suppression.ablation import Units
-from clip_sae.analyses.suppression.contrast import Contrast
-from clip_sae.analyses.suppression.groups import N_GROUPS, Groups
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.contrast import Contrast
+from clip_sae.analyses.shared.groups import N_GROUPS, Groups
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.units import Units
 
 
 @torch.inference_mode()

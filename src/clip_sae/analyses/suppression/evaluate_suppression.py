@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from clip_sae.analyses.shared.blocks import Blocks
-from clip_sae.analyses.shared.models import load_model
-from clip_sae.analyses.suppression.bits import write_bits
-from clip_sae.analyses.suppression.contrast import read_contrasts
-from clip_sae.analyses.suppression.evaluation import Settings
-from clip_sae.analyses.suppression.groups import (
+from clip_sae.analyses.shared.contrast import read_contrasts
+from clip_sae.analyses.shared.groups import (
     Groups,
     balanced_rows,
     read_groups,
     train_counts,
 )
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.models import load_model
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.unit_sets import threshold_grid
+from clip_sae.analyses.suppression.bits import write_bits
+from clip_sae.analyses.suppression.evaluation import Settings
 from clip_sae.analyses.suppression.inputs import class_texts
 from clip_sae.analyses.suppression.layer import Layer, evaluate_layer, evaluate_part
-from clip_sae.analyses.suppression.sets import threshold_grid
 from clip_sae.datasets import read_manifest
 from clip_sae.files import write_output
 from clip_sae.planning.inputs import ClipFiles, SaeFiles

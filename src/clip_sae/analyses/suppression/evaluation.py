@@ -10,10 +10,10 @@ from zlib import crc32
 
 import numpy as np
 
+from clip_sae.analyses.shared.unit_sets import Family, matched_family, single_set, threshold_family
 from clip_sae.analyses.suppression.choose import POINTS, chosen_sets
 from clip_sae.analyses.suppression.controls import random_set, random_set_of_mass
 from clip_sae.analyses.suppression.rows import Rows
-from clip_sae.analyses.suppression.sets import Family, matched_family, single_set, threshold_family
 
 NEURONS = "neurons"  # the name of the residual's coordinates among the kinds of units
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from clip_sae.analyses.shared.contrast import read_contrasts
+from clip_sae.analyses.shared.embeddings import LayerSet, embeddings_without
+from clip_sae.analyses.shared.groups import Groups, balanced_rows
 from clip_sae.analyses.shared.models import class_names
-from clip_sae.analyses.suppression.ablation import Latents
-from clip_sae.analyses.suppression.contrast import read_contrasts
-from clip_sae.analyses.suppression.embeddings import LayerSet, embeddings_without
-from clip_sae.analyses.suppression.groups import Groups, balanced_rows
-from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.analyses.suppression.sets import chosen_units
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.unit_sets import chosen_units
+from clip_sae.analyses.shared.units import Latents
 from clip_sae.clip.model import ClipModel
 from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.sae import Sae

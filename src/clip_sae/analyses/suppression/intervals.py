@@ -9,7 +9,7 @@ from math import comb
 
 import numpy as np
 
-from clip_sae.analyses.suppression.groups import SCORES, Scores
+from clip_sae.analyses.shared.groups import SCORES, Scores
 from clip_sae.metrics import percentile_interval
 
 LEVEL = 0.95

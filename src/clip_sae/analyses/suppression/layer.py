@@ -14,13 +14,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from clip_sae.analyses.shared.blocks import Arrays, Blocks
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
+from clip_sae.analyses.shared.contrast import Contrast
+from clip_sae.analyses.shared.groups import Groups
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.analyses.suppression.answers import Answers
 from clip_sae.analyses.suppression.bits import Bits, pack
-from clip_sae.analyses.suppression.contrast import Contrast
 from clip_sae.analyses.suppression.evaluation import NEURONS, Evaluation, Settings
-from clip_sae.analyses.suppression.groups import Groups
-from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.analyses.suppression.rows import Place, Rows
 from clip_sae.clip.model import ClipModel
 from clip_sae.sae import Sae

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clip_sae.analyses.suppression.ablation import Latents, Neurons
+from clip_sae.analyses.shared.contrast import write_contrasts
+from clip_sae.analyses.shared.groups import Groups, read_groups
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.analyses.suppression.attribute_guess import guess_attribute, guess_quality
-from clip_sae.analyses.suppression.contrast import write_contrasts
 from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
-from clip_sae.analyses.suppression.groups import Groups, read_groups
-from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.datasets import read_manifest
 from clip_sae.planning.inputs import SaeFiles
 from clip_sae.sae import Sae

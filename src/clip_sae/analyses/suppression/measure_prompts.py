@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from clip_sae.analyses.shared.embeddings import embeddings_without
+from clip_sae.analyses.shared.groups import read_groups, train_counts
 from clip_sae.analyses.shared.models import load_model
-from clip_sae.analyses.suppression.embeddings import embeddings_without
-from clip_sae.analyses.suppression.groups import read_groups, train_counts
 from clip_sae.analyses.suppression.inputs import chosen_set, class_texts, shown_images
 from clip_sae.analyses.suppression.prompts import Embedded, prompt_table
 from clip_sae.analyses.suppression.tables import best_layer

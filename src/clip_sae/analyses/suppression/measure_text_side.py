@@ -8,13 +8,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from clip_sae.analyses.shared.models import load_model
-from clip_sae.analyses.suppression.groups import (
+from clip_sae.analyses.shared.groups import (
     Groups,
     balanced_rows,
     read_groups,
     train_counts,
 )
+from clip_sae.analyses.shared.models import load_model
 from clip_sae.analyses.suppression.inputs import class_texts, last_layer_embeddings
 from clip_sae.analyses.suppression.prompts import Embedded, text_table
 from clip_sae.analyses.suppression.text_side import SpuriousTexts

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from clip_sae.analyses.shared.groups import read_groups, train_counts
 from clip_sae.analyses.shared.models import load_model
-from clip_sae.analyses.suppression.choose import CONDITIONS
+from clip_sae.analyses.shared.names import CONDITIONS
 from clip_sae.analyses.suppression.choose_suppression import summary_of
-from clip_sae.analyses.suppression.groups import read_groups, train_counts
 from clip_sae.analyses.suppression.inputs import chosen_set, class_texts, shown_images
 from clip_sae.analyses.suppression.several_layers import SeveralLayers
 from clip_sae.analyses.suppression.variants import best_layers

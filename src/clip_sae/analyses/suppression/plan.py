@@ -5,7 +5,7 @@ Steering paper §7.1; beyond it, text-side baselines, other prompts, and other r
 
 from collections.abc import Iterable, Mapping
 
-from clip_sae.analyses.suppression import CONDITIONS
+from clip_sae.analyses.shared.names import CONDITIONS
 from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.once import once
 from clip_sae.planning.plan import Plan, PlannedSae, Rule, StoreKey

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from clip_sae.analyses.suppression.groups import Groups
+from clip_sae.analyses.shared.groups import Groups
 from clip_sae.analyses.suppression.summary import compare
 from clip_sae.analyses.suppression.text_side import SpuriousTexts, methods, predictions
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from clip_sae.analyses.shared.contrast import Contrast
+from clip_sae.analyses.shared.groups import N_GROUPS, Scores, count_correct
+from clip_sae.analyses.shared.unit_sets import Family
 from clip_sae.analyses.suppression.answers import Answers
-from clip_sae.analyses.suppression.contrast import Contrast
-from clip_sae.analyses.suppression.groups import N_GROUPS, Scores, count_correct
-from clip_sae.analyses.suppression.sets import Family
 
 
 @dataclass(frozen=True)

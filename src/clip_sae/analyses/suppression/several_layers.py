@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from clip_sae.analyses.shared.embeddings import LayerSet, embeddings_without
+from clip_sae.analyses.shared.groups import N_GROUPS, Groups, Scores, count_correct
+from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.suppression.choose import choose
-from clip_sae.analyses.suppression.embeddings import LayerSet, embeddings_without
-from clip_sae.analyses.suppression.groups import N_GROUPS, Groups, Scores, count_correct
-from clip_sae.analyses.suppression.images import StoreImages
 from clip_sae.analyses.suppression.summary import compare
 from clip_sae.analyses.suppression.text_side import predictions
 from clip_sae.clip.model import ClipModel

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from clip_sae.analyses.shared.groups import SCORES, Scores, count_correct
 from clip_sae.analyses.suppression.bits import Bits
 from clip_sae.analyses.suppression.choose import CHOSEN, CONDITIONS, accuracies
-from clip_sae.analyses.suppression.groups import SCORES, Scores, count_correct
 from clip_sae.analyses.suppression.intervals import change_intervals, mcnemar, score_intervals
 
 _ABOUT = (

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from clip_sae.analyses.suppression.groups import SCORES
+from clip_sae.analyses.shared.groups import SCORES
 
 NEURONS = "neurons"
 ENDS = ("", "_low", "_high")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from clip_sae.analyses.suppression.choose import CONDITIONS
+from clip_sae.analyses.shared.names import CONDITIONS
 
 KINDS = ("latent", "neuron_matched", "neuron")
 

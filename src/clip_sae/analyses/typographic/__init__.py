@@ -13,5 +13,3 @@ Steering paper §7.2, Table 2.
   heads         the baseline that silences attention heads
   plan          the steps, each with a file of its name
 """
-
-NEURONS = "neurons"  # the label of residual coordinates: the control that needs no SAE

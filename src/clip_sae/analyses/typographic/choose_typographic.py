@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from clip_sae.analyses.shared.responses import Responses
+from clip_sae.analyses.shared.unit_files import unit_file
 from clip_sae.analyses.typographic.choice import best_of, choose, unit_table
-from clip_sae.analyses.typographic.responses import Responses
-from clip_sae.analyses.typographic.units import unit_file
 from clip_sae.npz import read_arrays
 
 UNIT_COLUMNS = ["kind", "label", "unit", "gap", "gap_se", "joined_by", "nearest_cosine"]

@@ -7,18 +7,18 @@ import pandas as pd
 from torch import Tensor
 
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
-from clip_sae.analyses.typographic.ablation import (
+from clip_sae.analyses.shared.nested_embeddings import (
     ablated_embeddings,
     clean_embeddings,
     tokens_that_matter,
 )
+from clip_sae.analyses.shared.pairs import class_indices, read_rows
+from clip_sae.analyses.shared.responses import Responses
+from clip_sae.analyses.shared.unit_files import chosen_units, unit_file, units_of
 from clip_sae.analyses.typographic.choice import random_units
 from clip_sae.analyses.typographic.defence_prefix import load_prefix, prefixed_class_embeddings
 from clip_sae.analyses.typographic.evaluation import NONE, defence_rows, table2_defences
 from clip_sae.analyses.typographic.heads import embeddings_without, pixel_batches
-from clip_sae.analyses.typographic.images import class_indices, read_rows
-from clip_sae.analyses.typographic.responses import Responses
-from clip_sae.analyses.typographic.units import chosen_units, unit_file, units_of
 from clip_sae.clip.model import ClipModel
 from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.datasets import read_classes, read_manifest

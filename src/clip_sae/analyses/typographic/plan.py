@@ -6,7 +6,7 @@ Steering paper §7.2.
 from collections.abc import Mapping
 from functools import cached_property
 
-from clip_sae.analyses.typographic import NEURONS
+from clip_sae.analyses.shared.names import NEURONS
 from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.once import once
 from clip_sae.planning.plan import Plan, PlannedSae, Rule, StoreKey

@@ -10,7 +10,6 @@ import numpy as np
 
 from clip_sae.metrics import bootstrap_means, percentile_interval
 
-NO_WORD = -1
 SUBSETS = ("all", "attacked", "not_attacked")
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
-from clip_sae.analyses.typographic import NEURONS
-from clip_sae.analyses.typographic.ablation import tokens_that_matter
+from clip_sae.analyses.shared.names import NEURONS
+from clip_sae.analyses.shared.nested_embeddings import tokens_that_matter
+from clip_sae.analyses.shared.pairs import pairs_of
+from clip_sae.analyses.shared.responses import measure_responses
+from clip_sae.analyses.shared.unit_files import unit_file, units_of
 from clip_sae.analyses.typographic.candidates import candidates, nearest_cosines, tau_grid
-from clip_sae.analyses.typographic.images import pairs_of
-from clip_sae.analyses.typographic.responses import measure_responses
 from clip_sae.analyses.typographic.sweep import sweep_table
-from clip_sae.analyses.typographic.units import unit_file, units_of
 from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.files import write_output
 from clip_sae.npz import write_arrays

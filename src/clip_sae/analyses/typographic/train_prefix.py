@@ -7,14 +7,14 @@ import pandas as pd
 from torch import Tensor
 
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
-from clip_sae.analyses.typographic import defence_prefix
-from clip_sae.analyses.typographic.ablation import (
+from clip_sae.analyses.shared.nested_embeddings import (
     ablated_embeddings,
     clean_embeddings,
     tokens_that_matter,
 )
-from clip_sae.analyses.typographic.images import pairs_of
-from clip_sae.analyses.typographic.units import chosen_units, units_of
+from clip_sae.analyses.shared.pairs import pairs_of
+from clip_sae.analyses.shared.unit_files import chosen_units, units_of
+from clip_sae.analyses.typographic import defence_prefix
 from clip_sae.clip.model import ClipModel
 from clip_sae.files import write_output
 from clip_sae.planning.inputs import ClipFiles, SaeFiles

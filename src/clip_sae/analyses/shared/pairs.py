@@ -12,8 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from clip_sae.analyses.suppression.images import StoreImages
-from clip_sae.analyses.typographic.scores import NO_WORD
+from clip_sae.analyses.shared.names import NO_WORD
+from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.datasets import pair_rows, read_classes, read_manifest
 from clip_sae.store import ActivationStore
 

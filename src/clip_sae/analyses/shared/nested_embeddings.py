@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_sae.analyses.suppression.ablation import Units
+from clip_sae.analyses.shared.units import Units
 from clip_sae.clip.model import ClipModel
 
 BATCH_IMAGES = 256

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clip_sae.analyses.suppression.ablation import Latents, Neurons, Units
-from clip_sae.analyses.typographic import NEURONS
+from clip_sae.analyses.shared.names import NEURONS
+from clip_sae.analyses.shared.units import Latents, Neurons, Units
 from clip_sae.clip.model import ClipModel
 from clip_sae.planning.inputs import SaeFiles
 from clip_sae.sae import Sae

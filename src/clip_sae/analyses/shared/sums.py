@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from clip_sae.analyses.shared.class_counts import THRESHOLD, ClassCounter, ClassCounts
+from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.top_images import TopImages, measure_top_images
-from clip_sae.analyses.suppression.ablation import Units
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.units import Units
 
 
 class Watcher(Protocol):

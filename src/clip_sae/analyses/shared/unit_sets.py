@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clip_sae.analyses.suppression.contrast import Contrast
+from clip_sae.analyses.shared.contrast import Contrast
 
 DIRECTIONS = ("a", "not_a", "both")
 INFINITY = float("inf")

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from clip_sae.analyses.firing.histogram import firing_summary
 from clip_sae.analyses.shared.activity import check_width, images_to_read
+from clip_sae.analyses.shared.firing import firing_summary
 from clip_sae.analyses.shared.image_metrics import ImageMetrics
 from clip_sae.analyses.shared.substitution import Readout, Substitution
 from clip_sae.clip.model import ClipModel

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_sae.analyses.suppression.ablation import Units
-from clip_sae.analyses.suppression.images import StoreImages
+from clip_sae.analyses.shared.store_images import StoreImages
+from clip_sae.analyses.shared.units import Units
+from clip_sae.clip.head import reads_cls
 from clip_sae.clip.model import ClipModel
 
 
@@ -23,6 +24,12 @@ class LayerSet:
     layer: int
     units: Units
     chosen: np.ndarray
+
+
+def reaches_output(model: ClipModel, layer: int) -> str:
+    """Return the tokens of `layer` that the embedding depends on: "all", or "cls" at the end."""
+    last = layer == model.architecture.n_layers - 1
+    return "cls" if last and reads_cls(model.visual) else "all"
 
 
 @torch.inference_mode()
