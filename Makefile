@@ -6,6 +6,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/.installed
+# Two processes of tests, a file at a time; `make test WORKERS=` runs all of them in one.
+WORKERS ?= -n 2 --dist loadfile
 
 .PHONY: demo extended test test-slow test-slurm faults check-saelens lint format docs graph clean
 
@@ -25,11 +27,11 @@ $(STAMP): envs/requirements.txt pyproject.toml
 	@touch $(STAMP)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 # The longer checks: every rule on the paper's geometry, resumption of killed runs.
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(WORKERS)
 
 # On a real Slurm of one node, which this starts and stops: as root, from Debian's packages, and with
 # CLIP_SAE_MAY_KILL_SLURMD=1, which says that no other Slurm is on this machine.

@@ -8,11 +8,9 @@ from small_project import Project, new_project
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory) -> Project:
+def built(built_once) -> Project:
     """The small project with everything built; tests copy it and never change it."""
-    project = new_project(tmp_path_factory.mktemp("built") / "project")
-    project.run("--cores", "2")
-    return project
+    return Project(built_once("small_project", lambda path: new_project(path).run("--cores", "2")))
 
 
 @pytest.fixture
