@@ -36,7 +36,7 @@ from store_common import (
 
 from clip_sae.store import ActivationStore, TokenStream, verify_store
 from clip_sae.store.codecs import COMPRESSIONS
-from clip_sae.store.packed_shard import shard_writer
+from clip_sae.store.shard_file import shard_writer
 
 BATCH = 4096  # tokens
 WINDOW = 16  # blocks that are shuffled together
@@ -55,7 +55,7 @@ class Bench:
         self.gigabytes = sum(array.nbytes for array in self.data.values()) / 1e9
         self.n_tokens = self.layout.n_images * (1 + self.layout.n_patches)
         self.rows = self.layout.chunk_images
-        self.blocks = [*self.layout.blocks()]
+        self.blocks = [*self.layout.chunks()]
 
     def make_files(self) -> None:
         """The same activations as a store, plain files, a Zarr group, and a shard like saev's."""

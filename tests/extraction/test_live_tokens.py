@@ -26,7 +26,7 @@ from clip_sae.sae.files import weights_sha256
 from clip_sae.store import (
     ActivationOverflow,
     ActivationStore,
-    Block,
+    Chunk,
     StoreError,
     TokenStream,
     to_float32,
@@ -107,20 +107,20 @@ def live(twins, dtype="float16", **options) -> LiveSource:
     workers=st.integers(1, 3),
     data=st.data(),
 )
-def test_blocks_in_any_order_are_those_of_the_store(twins, dtype, names, workers, data):
+def test_chunks_in_any_order_are_those_of_the_store(twins, dtype, names, workers, data):
     store, source = ActivationStore(twins.stores[dtype]), live(twins, dtype, decode_workers=workers)
-    chunks = [*store.layout.blocks()]
+    chunks = [*store.layout.chunks()]
     chosen = data.draw(st.lists(st.sampled_from(chunks), min_size=1, max_size=5))
 
     def read(origin):
         arrays = store.layout.arrays
-        blocks = [
-            Block(lo, hi, {n: np.zeros((hi - lo, *arrays[n].row_shape), arrays[n].disk_dtype)
+        chunks = [
+            Chunk(lo, hi, {n: np.zeros((hi - lo, *arrays[n].row_shape), arrays[n].disk_dtype)
                            for n in names})
             for lo, hi in chosen
         ]  # fmt: skip
-        assert len([*origin.read_blocks(blocks)]) == len(blocks)
-        return blocks
+        assert len([*origin.read_chunks(chunks)]) == len(chunks)
+        return chunks
 
     for stored, computed in zip(read(store), read(source), strict=True):
         assert [*stored.arrays] == [*computed.arrays] == [*names]
@@ -171,10 +171,10 @@ def test_another_cut_into_forward_passes_agrees_within_rounding(twins, tmp_path)
 
 def targets(folder: Path, **changes) -> list[TrainTarget]:
     """A sweep over k that both routes train in one pass."""
-    block = {**RECIPE, "architecture": "topk", "k": [4, 8], **changes}
+    entry = {**RECIPE, "architecture": "topk", "k": [4, 8], **changes}
     return [
         TrainTarget(variant, recipe, folder / variant, {"record": "the same for both"})
-        for variant, recipe in SaeRecipe.from_config("twin", block)
+        for variant, recipe in SaeRecipe.from_config("twin", entry)
     ]
 
 
@@ -292,7 +292,7 @@ def test_a_value_that_the_dtype_does_not_hold_is_refused_with_its_image(twins):
     job = twins.jobs["float16"]
     source = LiveSource(Hot(), job, KEY)
     stream = LiveStream(source, batch_tokens=8, seed=0)
-    image = stream._plan.windows(0)[0].blocks[0, 0]  # the first of the first block that is run
+    image = stream._plan.windows(0)[0].chunks[0, 0]  # the first of the first chunk that is run
     message = (
         rf"resid_post of layer 1: image row {image} \(.*{job.paths()[image].name}, manifest row "
         rf"{job.source_index[image]}\), patch 2, d_model index 5 is inf; float16 is stored up to"

@@ -168,25 +168,25 @@ def test_memory_of_another_shape_or_dtype_is_refused(stores):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_window_that_was_left_early_is_not_read_again(made, prefetch, threads):
     """The start of b_dec looks at the first batches, then training begins with the same ones."""
-    blocks = []
+    chunks = []
 
     def stream():
         one = stream_of(made, batch_tokens=2, buffer_images=8, prefetch=prefetch, threads=threads)
-        read = one.store.read_blocks
+        read = one.store.read_chunks
 
         def noted(wanted):
-            for block, done in zip(wanted, read(wanted), strict=True):
-                blocks.append(block.start)
+            for chunk, done in zip(wanted, read(wanted), strict=True):
+                chunks.append(chunk.start)
                 yield done
 
-        one.store.read_blocks = noted
+        one.store.read_chunks = noted
         return one
 
     whole, other = [*stream().epoch(0)], [*stream().epoch(1)]
     second = stream()._plan.windows(0)[1]
     for start in (0, second.first // 2 + 1):  # within the first window, within the second
         left = stream()
-        blocks.clear()
+        chunks.clear()
         early = left.epoch(0, start)
         next(early)
         early.close()
@@ -194,7 +194,7 @@ def test_a_window_that_was_left_early_is_not_read_again(made, prefetch, threads)
         for a, b in zip(again, whole[start:], strict=True):
             np.testing.assert_array_equal(a, b)
         window = left._plan.windows(0)[1 if start else 0]
-        assert all(blocks.count(block) == 1 for block in window.blocks[:, 0].tolist())
+        assert all(chunks.count(chunk) == 1 for chunk in window.chunks[:, 0].tolist())
         early = left.epoch(0, start)
         next(early)
         early.close()

@@ -74,7 +74,7 @@ def test_few_files_are_open_at_a_time(made, monkeypatch):
 
 def test_messages_for_wrong_requests(made):
     store = ActivationStore(made.path)
-    with pytest.raises(StoreError, match="image rows 5 to 21 were asked for; it has rows 0 to 20"):
+    with pytest.raises(StoreError, match="image rows 5 to 21 were requested; it has rows 0 to 20"):
         store.read(5, 22)
     with pytest.raises(StoreError, match="image rows -1 to 3"):
         store.read_rows(np.array([3, -1]))

@@ -80,11 +80,11 @@ def test_the_order_is_pinned():
     layout = StoreLayout(12, 3, 4, chunk_images=2, chunks_per_shard=3)
     plan = ShufflePlan(layout, 1, 3, buffer_images=4, seed=3)
     windows = plan.windows(1)
-    assert [w.blocks[:, 0].tolist() for w in windows] == PINNED_BLOCKS
+    assert [w.chunks[:, 0].tolist() for w in windows] == PINNED_CHUNKS
     assert plan.order(1, windows[0])[:8].tolist() == PINNED_ORDER
 
 
-PINNED_BLOCKS = [[4, 0], [2, 10], [6, 8]]
+PINNED_CHUNKS = [[4, 0], [2, 10], [6, 8]]
 PINNED_ORDER = [9, 13, 10, 5, 11, 12, 7, 6]
 
 
@@ -113,7 +113,7 @@ def test_batches_are_the_callers_to_keep(made):
 
 def test_windows_mix_images_of_distant_blocks(made):
     rows, _ = next(stream_of(made, batch_tokens=64, buffer_images=16).indices(0))
-    assert len({*(rows // 4).tolist()}) == 4  # all four blocks of the window
+    assert len({*(rows // 4).tolist()}) == 4  # all four chunks of the window
 
 
 def test_leaving_early_ends_the_thread(made):

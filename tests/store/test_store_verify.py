@@ -148,7 +148,7 @@ def test_a_spec_changed_by_hand_is_found(made):
     spec = made.path / "spec.json"
     spec.write_text(spec.read_text().replace('"layer":5', '"layer":6'))
     assert "spec.json does not match" in str(verify_store(made.path))
-    with pytest.raises(ValueError, match="of another spec than spec.json"):
+    with pytest.raises(ValueError, match="has another spec than spec.json"):
         ActivationStore(made.path)
     with pytest.raises(StoreMismatch, match=r"layer \(6 there, 5 here\)"):
         open_writer(made.path)

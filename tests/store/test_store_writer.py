@@ -133,7 +133,7 @@ def test_other_inputs_are_refused_or_rebuilt(tmp_path):
     write_ranges(writer, values_of(LAYOUT))
     with pytest.raises(StoreMismatch, match=r"fingerprints of weights \('1' there, '2' here\)"):
         open_writer(tmp_path / "store", fingerprints={"weights": "2"})
-    with pytest.raises(StoreMismatch, match="begun with the weights 1 .* completed with 2"):
+    with pytest.raises(StoreMismatch, match="weights 1, but the inputs now have 2"):
         writer.complete({"weights": "2"})
     smaller = StoreLayout(20, 3, 4, chunk_images=2, chunks_per_shard=4)
     with pytest.raises(StoreMismatch, match="another layout .*n_images=21.*n_images=20"):
