@@ -17,7 +17,7 @@ import sys
 from contextlib import chdir
 from pathlib import Path
 
-from clip_sae.analyses.configured import plan_of
+from clip_sae.analyses.planned import plan_of
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]

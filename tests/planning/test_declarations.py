@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -11,11 +12,14 @@ from small_project import small_config
 
 from clip_sae.analyses.planned import planned
 from clip_sae.planning.config import load_config, validate_config
-from clip_sae.planning.declared import each_step, paths_in, repeated, undeclared
 from clip_sae.planning.plan import Plan
 from clip_sae.planning.reads import Images, Inside, leaves
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from house_statements import each_step, paths_in, repeated, undeclared  # noqa: E402
+
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 CONFIGS = {
     "demo": "config.yaml",

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from clip_sae.running import locks
-from clip_sae.running.locks import LockTaken, NoLocks, take, wait_for
-from clip_sae.running.run_lock import AnotherRun, begin_run
+from clip_sae.running.locks import AnotherRun, LockTaken, NoLocks, begin_run, take, wait_for
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 HOLD = """

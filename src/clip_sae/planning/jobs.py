@@ -1,7 +1,8 @@
 """A step as Snakemake's job: the JSON that its process receives, and the listing of all jobs."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 
 from clip_sae.planning.artefacts import Artefact
 from clip_sae.planning.final import STYLE
@@ -10,6 +11,7 @@ from clip_sae.planning.reads import resources_of
 from clip_sae.planning.specs import canonical_json
 from clip_sae.planning.staleness import Staleness
 from clip_sae.planning.steps import Step
+from clip_sae.planning.turns import will_run
 
 
 def job_json(
@@ -91,3 +93,30 @@ def work_listing(plan: Plan, state: Staleness) -> dict:
         "stale": sorted(state.stale),
         "missing": sorted(state.missing),
     }
+
+
+def paths_of(plan: Plan, targets: Iterable[str]) -> list[str]:
+    """The files behind the targets of a run: of a collection, of a rule, or files themselves."""
+    paths = []
+    for target in targets:
+        if target in plan.targets:
+            paths += plan.files_of(target)
+            continue
+        made = [
+            artefact.path
+            for step in plan.all_steps
+            if target in (step.name, step.rule.name)
+            for artefact in step.artefacts
+        ]
+        paths += made or [os.path.normpath(target)]
+    return paths
+
+
+def made_by_run(plan: Plan, state: Staleness, targets: Iterable[str]) -> set[str]:
+    """The files that a run for the targets makes.
+
+    A folder that lacks files is as good as deleted: it is made if a target, or if something that
+    the run makes reads it.
+    """
+    stale, missing = state.stale.keys() - state.lost, state.missing | state.lost
+    return will_run(upstream_of(plan), paths_of(plan, targets), stale, missing)

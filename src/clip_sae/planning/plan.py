@@ -11,12 +11,11 @@ from pathlib import Path
 
 from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.final import Final
-from clip_sae.planning.once import once
 from clip_sae.planning.reads import Outside, Resource, artefacts_of, facts_of, resources_of
 from clip_sae.planning.saes import PlannedSae, Saes
 from clip_sae.planning.sources import Sources
 from clip_sae.planning.specs import DIGEST_LENGTH, code_digest, file_sha256
-from clip_sae.planning.steps import RULES, Rule, Step
+from clip_sae.planning.steps import RULES, Rule, Step, once
 from clip_sae.planning.stores import ExtractionJob, StoreKey, Stores
 
 __all__ = ["COMPLETE", "ExtractionJob", "Plan", "PlannedSae", "Rule", "Step", "StoreKey"]

@@ -6,8 +6,9 @@ paths and the keyword arguments. No torch: the Snakefile imports this.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 
 from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.reads import told, waits_for
@@ -112,3 +113,20 @@ class Step:
     def arguments(self) -> dict:
         """The keyword arguments of the function, as JSON (`reads.received` turns them back)."""
         return {**told(self.reads), **told(self.values)}
+
+
+def once(method: Callable) -> Callable:
+    """Keep the method's answer for each tuple of (hashable) positional arguments.
+
+    The answers live in the object, so they go with it.
+    """
+
+    @wraps(method)
+    def answer(self, *arguments):
+        known = self.__dict__.setdefault("_once", {})
+        key = (method.__qualname__, *arguments)
+        if key not in known:
+            known[key] = method(self, *arguments)
+        return known[key]
+
+    return answer

@@ -11,15 +11,14 @@ from functools import cached_property
 
 from clip_sae.planning.artefacts import Artefact
 from clip_sae.planning.dropping import is_on_disk, marker_of
-from clip_sae.planning.jobs import job_json, upstream_of
+from clip_sae.planning.jobs import job_json, made_by_run, paths_of, upstream_of
 from clip_sae.planning.plan import Plan
-from clip_sae.planning.runs import made_by_run, paths_of
 from clip_sae.planning.staleness import Staleness
 from clip_sae.planning.steps import Rule, Step
 from clip_sae.planning.stores import ExtractionJob, StoreKey
 from clip_sae.planning.turns import closure, readers, turns
 
-DROP = Rule("drop", "dropped/{store}.json", "clip_sae.running.drop:drop", records=True)
+DROP = Rule("drop", "dropped/{store}.json", "clip_sae.running.garbage:drop", records=True)
 
 
 @dataclass(frozen=True)

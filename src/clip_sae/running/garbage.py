@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clip_sae.planning.artefacts import COMPLETE
-from clip_sae.planning.dropping import size_of
+from clip_sae.planning.dropping import drop_store, size_of
+from clip_sae.planning.specs import write_json
 
 # Where digests name folders, and how deep below it: results/saes/<recipe>/<layer>/<variant-digest>.
 FOLDERS = {
@@ -74,3 +75,10 @@ def _digest_files(results: Path) -> Iterator[Path]:
         yield from folders
         files = (p for p in (results / name).rglob("*") if p.is_file())
         yield from (p for p in files if folders.isdisjoint(p.parents))
+
+
+def drop(job, *, store: str) -> None:
+    """Delete the store's folder; the marker records how many bytes that freed."""
+    freed = drop_store(Path(store))
+    write_json(job.output.path, {"store": store, "bytes_freed": freed})
+    job.log.info("%s is deleted: %.1f MB are free", store, freed / 1e6)

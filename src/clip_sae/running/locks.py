@@ -1,9 +1,10 @@
 """Locks that die with the process that holds them, and say who that is.
 
-One for a run of the workflow, so that two do not remove each other's outputs; one for each job, so
-that a job whose snakemake was killed and its successor do not write side by side. They are POSIX
-record locks: the kernel frees them when the process ends, however it ends, so nothing is ever left
-to be unlocked by hand, and a forked child does not inherit them. Standard library only.
+A run of the workflow holds one, so that two runs do not remove each other's outputs; a job holds
+one, so that a job whose snakemake was killed and its successor do not write the same files. They
+are POSIX record locks: the kernel frees them when the process ends, however it ends, so nobody has
+to unlock by hand as with Snakemake's own lock, which the profiles switch off (`nolock`). A forked
+child does not inherit them. Standard library only.
 """
 
 import atexit
@@ -15,6 +16,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+RUN_LOCK = ".running"  # in the results folder
 
 
 @dataclass(frozen=True)
@@ -115,3 +118,40 @@ def _write(descriptor: int, text: str) -> None:
         os.pwrite(descriptor, text.encode(), 0)
     except OSError:
         pass  # a full disk: the lock holds without its record
+
+
+class AnotherRun(RuntimeError):
+    """Another living snakemake works on the same results."""
+
+
+def begin_run(results: Path, tell: Callable[[str], None]) -> None:
+    """Hold the results folder for this process; `tell` gets what the user should know.
+
+    Raises:
+        AnotherRun: says which process works there, and what to do.
+    """
+    try:
+        left_by = take(results / RUN_LOCK)
+    except LockTaken as taken:
+        raise AnotherRun(
+            f"another snakemake ({taken.holder or 'its process is not known'}) is working on "
+            f"{results}; nothing was started. Wait until it ends, or stop it, and run again. A "
+            "dry run (-n) is possible meanwhile, and so is a run with other `results` in its "
+            "config."
+        ) from None
+    except NoLocks as error:
+        tell(f"two runs at once in {results} would not be noticed: {error}. Start one at a time.")
+        return
+    if left_by is not None:
+        tell(_how_it_ended(left_by))
+
+
+def _how_it_ended(left_by: Holder) -> str:
+    sentence = (
+        f"the snakemake before ({left_by}) was killed, or its machine went down. What it finished "
+        "is kept, what it did not is made now."
+    )
+    if left_by.host != socket.gethostname():
+        # Where a network disk keeps locks to each machine, it may be alive.
+        sentence += f" If it still runs on {left_by.host}, stop one of the two."
+    return sentence
