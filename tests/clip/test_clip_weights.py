@@ -74,7 +74,7 @@ def test_a_checkpoint_file_for_a_named_architecture(
 def test_a_pickle_of_more_than_weights_is_refused(folder, weights):
     (folder / "open_clip_model.safetensors").unlink()
     torch.save({"state_dict": weights, "code": ModelSource("x")}, folder / "model.pt")
-    with pytest.raises(ModelError, match=r"model.pt is no file of weights alone.*\.safetensors"):
+    with pytest.raises(ModelError, match=r"model.pt holds more than weights.*\.safetensors"):
         build_module(source_of(folder))
 
 
@@ -108,7 +108,7 @@ def test_missing_weights_are_never_replaced_by_random_ones(folder, weights):
 
 
 def test_a_folder_with_a_tag_and_a_missing_checkpoint_are_refused(folder, tmp_path):
-    with pytest.raises(ModelError, match="brings its own weights, but pretrained is 'openai'"):
+    with pytest.raises(ModelError, match="has its own weights, but pretrained is 'openai'"):
         build_module(ModelSource(f"local-dir:{folder}", "openai"))
     missing = str(tmp_path / "none.safetensors")
     for act in (build_module, model_fingerprint):

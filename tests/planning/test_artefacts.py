@@ -41,7 +41,7 @@ def test_other_upstream_is_stale(tmp_path):
     old = Artefact("r/s-{digest}/COMPLETE.json", "store", {"layer": 0})
     new = Artefact("r/s-{digest}/COMPLETE.json", "store", {"layer": 1})
     publish(table(tmp_path, [old]))
-    assert why_stale(table(tmp_path, [new]), {}) == "changed: what it is computed from"
+    assert why_stale(table(tmp_path, [new]), {}) == "changed: its inputs"
 
 
 def test_file_without_record_is_stale(tmp_path):

@@ -58,11 +58,11 @@ MISTAKES = {
     "missing key": ({"activations__layers": None}, r"activations: the key `layers` is missing"),
     "unknown data set": (
         {"saes__topk_resid__dataset": "imagnet"},
-        r"saes\.topk_resid\.dataset: 'imagnet' is not under `datasets`; there are: imagenet",
+        r"saes\.topk_resid\.dataset: 'imagnet' is not under `datasets`; its entries: imagenet",
     ),
     "unknown recipe": (
         {"analyses__l0__recipe": "vanila"},
-        r"analyses\.l0\.recipe: 'vanila' is not under `saes`; there are: vanilla_mlp",
+        r"analyses\.l0\.recipe: 'vanila' is not under `saes`; its entries: vanilla_mlp",
     ),
     "unknown recipe of the frontier": (
         {"analyses__frontier__recipes": ["frontier_topk", "frontier_tpk"]},

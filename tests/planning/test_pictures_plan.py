@@ -48,7 +48,7 @@ MISTAKES = {
     ),
     "an unknown source": (
         {"datasets.turned.augment.dataset": "birds"},
-        r"augment\.dataset: 'birds' is not under `datasets`; there are: general",
+        r"augment\.dataset: 'birds' is not under `datasets`; its entries: general",
     ),
     "itself": (
         {"datasets.turned.augment.dataset": "turned"},

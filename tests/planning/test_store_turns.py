@@ -42,7 +42,7 @@ def test_a_map_of_another_split_over_all_layers_ties_its_own_split_only():
     upstream = {f"sae{layer}": {f"general-train-{layer}"} for layer in range(3)}
     upstream["map"] = {*test, *upstream}
     found = turns(train | test, upstream, upstream, 1)
-    assert [(turn.place[1], turn.layers) for turn in found] == [
+    assert [(turn.split[1], turn.layers) for turn in found] == [
         ("test", (0, 1, 2)),
         ("train", (0,)),
         ("train", (1,)),
@@ -90,12 +90,12 @@ def test_no_turn_ever_waits_for_itself(study, at_once):
     stores, upstream, among = study
     found = turns(stores, upstream, among, at_once)
     for place in {place for place, _ in stores.values()}:
-        layers = [layer for turn in found if turn.place == place for layer in turn.layers]
+        layers = [layer for turn in found if turn.split == place for layer in turn.layers]
         assert layers == sorted(layer for where, layer in stores.values() if where == place)
     assert all(turn.ties or len(turn.layers) <= at_once for turn in found)
 
     turn_of = {
-        store: (place, next(t.layers for t in found if t.place == place and layer in t.layers))
+        store: (place, next(t.layers for t in found if t.split == place and layer in t.layers))
         for store, (place, layer) in stores.items()
     }
     # what must be over before what: carried out one by one, nothing is left waiting
@@ -106,7 +106,7 @@ def test_no_turn_ever_waits_for_itself(study, at_once):
         for store in stores.keys() & upstream[path]:
             waits[f"-{turn_of[store]}"].add(path)
     for place in {place for place, _ in stores.values()}:
-        own = [(turn.place, turn.layers) for turn in found if turn.place == place]
+        own = [(turn.split, turn.layers) for turn in found if turn.split == place]
         for before, after in zip(own, own[1:], strict=False):
             waits[f"+{after}"].add(f"-{before}")
     done: set[str] = set()

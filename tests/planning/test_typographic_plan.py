@@ -41,7 +41,7 @@ MISTAKES = {
     ),
     "an unknown source": (
         {"datasets.attacked.attack.dataset": "genral"},
-        r"attack\.dataset: 'genral' is not under `datasets`; there are: general, typographic",
+        r"attack\.dataset: 'genral' is not under `datasets`; its entries: general, typographic",
     ),
     "a copy of a copy": (
         {"datasets.attacked.attack.dataset": "attacked"},

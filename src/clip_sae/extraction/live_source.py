@@ -1,8 +1,8 @@
-"""Tokens computed from images when they are asked for, in the place of a store.
+"""Tokens computed from images on request, as a `TokenStream` source without a store.
 
-§3, Eq. 3 (what SAEs are trained on), for disks that hold no store. A chunk of the store that there
-would be is one forward pass, so its tokens depend on nothing but the images in it: not on the
-epoch, the window, or where a training was resumed.
+§3, Eq. 3 (training data of SAEs), for disks without room for a store. One chunk of the store that
+extraction would write is one forward pass, so its tokens depend on its images alone: not on the
+epoch, the window, or the point at which a training was resumed.
 """
 
 import time
@@ -26,17 +26,17 @@ SECONDS_PER_LINE = 60.0
 
 
 class LiveSource:
-    """What `ActivationStore` is to a `TokenStream`, without files.
+    """A `ChunkSource` that runs the images of an extraction instead of reading its store.
 
-    model, job: what an extraction would run, and on what; `job.stores` plays no part.
+    model, job: of the extraction; `job.stores` is not used.
     key: hook and layer.
     decode_workers: threads that decode ahead of the forward pass.
     progress, log: a bar over the images of a window, and a line a minute.
 
     Attributes:
-        keeps: whether chunks stay in memory once computed (all must name the same arrays).
+        keeps: True if chunks stay in memory once computed (all must name the same arrays).
         clock: seconds of "decode" (all threads), "wait_decode" and "forward".
-        images: so many were run.
+        images: number of images run so far.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class LiveSource:
         self._next_line = time.monotonic() + SECONDS_PER_LINE
         self._cuda_stream: torch.cuda.Stream | None = None
         if model.device.type == "cuda":
-            # Its own, or each chunk would wait for all steps of training that were asked for.
+            # A separate stream, so that a chunk does not wait for all queued steps of training.
             self._cuda_stream = torch.cuda.Stream(model.device)
             self._cuda_stream.wait_stream(torch.cuda.current_stream(model.device))
 
@@ -82,19 +82,19 @@ class LiveSource:
 
     @property
     def disk_dtype(self) -> np.dtype:
-        """NumPy dtype that the tokens are rounded to."""
+        """NumPy dtype to which the tokens are rounded."""
         return self.layout.arrays["cls"].disk_dtype
 
     def token_shape(self, tokens: str) -> tuple[int, int]:
-        """Shape of one image for "all", "cls" or "patch": [token, d_model]."""
+        """Return the shape of one image for "all", "cls" or "patch": [token, d_model]."""
         n_patches = self.layout.n_patches
         return {"all": 1 + n_patches, "cls": 1, "patch": n_patches}[tokens], self.d_model
 
     def read_chunks(self, chunks: Sequence[Chunk]) -> Iterator[None]:
-        """Fill the chunks in order, one per step; the next is decoded and begun meanwhile.
+        """Fill the chunks in order, one per step; the next one is decoded and started meanwhile.
 
         Raises BadImageError for an image that cannot be decoded, ActivationOverflow for a value
-        that the dtype does not hold.
+        that does not fit the dtype.
         """
         lacking = [chunk for chunk in chunks if chunk.start not in self._kept]
         with closing(self._compute(lacking)) as computed:
@@ -136,7 +136,7 @@ class LiveSource:
                 yield
 
     def _start(self, chunk: Chunk, images: Tensor) -> HostTokens:
-        """Run a chunk's images [image, height, width, channel]; its tokens are on their way."""
+        """Start the forward pass of a chunk's images [image, height, width, channel]."""
         first = 0 if "cls" in chunk.arrays else 1
         last = None if "patch" in chunk.arrays else 1
 
@@ -144,8 +144,8 @@ class LiveSource:
             found = self.model.run_to_pairs(self.model.normalise(part), [self.key])
             return found[self.key][:, first:last]
 
-        # Grad mode is a thread's own, and this may be a thread of the stream's.
-        with self.clock.time("forward"), torch.inference_mode(), self._stream_of_its_own():
+        # Grad mode belongs to a thread, and this may be a thread of the token stream.
+        with self.clock.time("forward"), torch.inference_mode(), self._on_own_stream():
             return to_host(self._smaller(run, images), self.layout.dtype)
 
     def _finish(self, chunk: Chunk, host: HostTokens, bar: tqdm) -> None:
@@ -163,7 +163,7 @@ class LiveSource:
                 rows[:, 0] if name == "cls" else rows,
                 self.layout.dtype,
                 name,
-                lambda i: self._place(chunk.start + i),
+                lambda i: self._describe(chunk.start + i),
             )
         self.images += len(tokens)
         bar.update(len(tokens))
@@ -171,19 +171,19 @@ class LiveSource:
             self._next_line = time.monotonic() + SECONDS_PER_LINE
             self._log(f"images {bar.n:,}/{bar.total:,} of this window: {self.pace}")
 
-    def _place(self, row: int) -> str:
+    def _describe(self, row: int) -> str:
         hook, layer = self.key
         return (
             f"{hook} of layer {layer}: image row {row} ({self._sources[row][0]}, manifest row "
             f"{self.job.source_index[row]})"
         )
 
-    def _stream_of_its_own(self) -> AbstractContextManager:
+    def _on_own_stream(self) -> AbstractContextManager:
         return torch.cuda.stream(self._cuda_stream) if self._cuda_stream else nullcontext()
 
     @property
     def pace(self) -> str:
-        """Images per second of decoding and forward pass, and which of them is the slower one."""
+        """Images per second of decoding and forward pass, and the slower one of the two."""
         seconds = self.clock.seconds
         waited, ran = (seconds.get(stage, 0.0) for stage in ("wait_decode", "forward"))
         rate = self.images / (waited + ran) if waited + ran else 0.0

@@ -1,4 +1,4 @@
-"""A step as Snakemake's job: the JSON that its process receives, and the listing of all jobs."""
+"""Steps as Snakemake's jobs: the JSON of a job's process, all jobs, and the jobs of a run."""
 
 import json
 import os
@@ -22,10 +22,10 @@ def job_json(
     part: str | None = None,
     gathers: int = 0,
 ) -> str:
-    """Return what a job's process needs to know, as JSON; mappings keep their order.
+    """Return the JSON that a job's process receives; mappings keep their order.
 
     Args:
-        makes: what a part of the job makes instead; by default all that the step makes.
+        makes: outputs of a part of the job; by default all outputs of the step.
         part: name of the part; gathers: number of parts that were made before.
     """
     made = {"": makes[0]} if makes else step.makes
@@ -60,7 +60,7 @@ def _made(artefact: Artefact) -> dict:
 
 
 def listing(plan: Plan) -> list[dict]:
-    """Every job but extractions: its benchmark, stage, what it makes, all that it reads."""
+    """Return every job but extractions: its benchmark, stage, outputs and inputs."""
     return [
         {
             "job": step.benchmark,
@@ -76,12 +76,12 @@ def listing(plan: Plan) -> list[dict]:
 
 
 def upstream_of(plan: Plan) -> dict[str, set[str]]:
-    """{path: what its job reads} of everything that a job makes, records and drawings too."""
+    """Return {path: inputs of its job} of every output, records and drawings too."""
     return {path: set(job["reads"]) for job in listing(plan) for path in job["makes"]}
 
 
 def work_listing(plan: Plan, state: Staleness) -> dict:
-    """What a config needs, and what of it is not there: for `python -m clip_sae plan`."""
+    """Return what a config needs and what is missing, for `python -m clip_sae plan`."""
     return {
         "jobs": listing(plan),
         "stores": [
@@ -96,7 +96,7 @@ def work_listing(plan: Plan, state: Staleness) -> dict:
 
 
 def paths_of(plan: Plan, targets: Iterable[str]) -> list[str]:
-    """The files behind the targets of a run: of a collection, of a rule, or files themselves."""
+    """Return the files of a run's targets: collections, rules, steps or files."""
     paths = []
     for target in targets:
         if target in plan.targets:
@@ -113,10 +113,10 @@ def paths_of(plan: Plan, targets: Iterable[str]) -> list[str]:
 
 
 def made_by_run(plan: Plan, state: Staleness, targets: Iterable[str]) -> set[str]:
-    """The files that a run for the targets makes.
+    """Return the files that a run for the targets makes.
 
-    A folder that lacks files is as good as deleted: it is made if a target, or if something that
-    the run makes reads it.
+    A folder that lacks files counts as deleted: the run makes it only if it is a target or if
+    another output of the run reads it.
     """
     stale, missing = state.stale.keys() - state.lost, state.missing | state.lost
     return will_run(upstream_of(plan), paths_of(plan, targets), stale, missing)
