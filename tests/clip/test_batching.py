@@ -1,4 +1,4 @@
-"""Batches that do not fit are halved, with the same result and no loop without end."""
+"""Batches that do not fit are halved, with the same result and no endless loop."""
 
 import pytest
 import torch

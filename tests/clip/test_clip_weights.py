@@ -1,4 +1,4 @@
-"""Weights come from where they were asked for, and a wrong file is refused, never replaced."""
+"""Weights come from the requested source, and a wrong file is refused, never replaced."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ def test_a_local_folder_gives_its_weights_frozen_in_eval_mode(folder, weights):
 def test_a_checkpoint_file_for_a_named_architecture(
     tmp_path, weights, monkeypatch, suffix, wrapped
 ):
-    """The tiny folder stands in for an architecture of open_clip's list, which would be large."""
+    """Replace an architecture of open_clip's list, which would be large, by the tiny folder."""
     path = tmp_path / f"weights{suffix}"
     if suffix == ".safetensors":
         save_file(weights, path)

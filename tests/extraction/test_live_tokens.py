@@ -1,6 +1,6 @@
-"""Training from images: the order, the values and the SAEs of a stored run, to the bit.
+"""Training from images gives order, values and SAEs of a stored run, to the bit.
 
-A store that is extracted in batches of one chunk is the twin: the same images in each forward pass.
+The reference is a store extracted in batches of one chunk: the same images per forward pass.
 """
 
 from dataclasses import replace
@@ -55,7 +55,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory):
-    """Per dtype: the job, and the store that extraction makes of it; and the model."""
+    """Make, per dtype, the job and its store; and the model."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("twins")
     source = tiny_source(folder / "clip")
@@ -170,7 +170,7 @@ def test_another_cut_into_forward_passes_agrees_within_rounding(twins, tmp_path)
 
 
 def targets(folder: Path, **changes) -> list[TrainTarget]:
-    """A sweep over k that both routes train in one pass."""
+    """Return a sweep over k that both routes train in one pass."""
     entry = {**RECIPE, "architecture": "topk", "k": [4, 8], **changes}
     return [
         TrainTarget(variant, recipe, folder / variant, {"record": "the same for both"})
@@ -215,7 +215,7 @@ def test_saes_from_images_are_those_from_the_store(twins, tmp_path, dtype, token
 
 
 class Dying(LiveStream):
-    """A stream whose process is killed after some batches."""
+    """A stream that raises after some batches, as if its process were killed."""
 
     def __init__(self, *args, dies_after=None, **options):
         super().__init__(*args, **options)
@@ -252,7 +252,7 @@ def test_killed_and_resumed_is_uninterrupted(twins, tmp_path, buffer_images):
     resumed = train("killed")
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
     if buffer_images:
-        # the start of b_dec costs less than its window: it is begun with, not computed again
+        # the start of b_dec costs less than its window: training begins with that window
         assert 2 * N_IMAGES <= whole < 2 * N_IMAGES + buffer_images
         assert resumed < N_IMAGES  # of the second epoch, from the checkpoint's window on
     else:
@@ -299,7 +299,7 @@ def test_a_value_that_the_dtype_does_not_hold_is_refused_with_its_image(twins):
     )
     with pytest.raises(ActivationOverflow, match=message):
         next(stream.epoch(0))
-    cls = LiveStream(source, batch_tokens=8, seed=0, tokens="cls")  # which that value is no part of
+    cls = LiveStream(source, batch_tokens=8, seed=0, tokens="cls")  # without that value
     assert np.isfinite(next(cls.epoch(0))).all()
 
 

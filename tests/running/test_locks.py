@@ -1,4 +1,4 @@
-"""Locks: one living holder, named to whoever comes second; free when it dies, however it dies."""
+"""Locks: one living holder, reported to the second process; freed when it dies, however it dies."""
 
 import contextlib
 import fcntl
@@ -31,7 +31,7 @@ FORK = "os.fork() or time.sleep(60)"
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process that holds the lock file until its standard input is closed."""
+    """Start a process that holds the lock file until its standard input is closed."""
     started = []
 
     def start(path: Path = tmp_path / "lock", then: str = "") -> subprocess.Popen:
@@ -61,7 +61,7 @@ def test_the_living_holder_is_named(holder, tmp_path):
 
 @pytest.mark.parametrize("then", ["", FORK])
 def test_a_killed_holder_leaves_its_record_and_no_lock(holder, tmp_path, then):
-    """Also where a child of it lives on: a lock that children inherit would stay."""
+    """The lock is freed even if a child of its holder lives on."""
     process = holder(then=then)
     process.kill()
     process.wait()

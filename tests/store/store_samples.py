@@ -11,7 +11,7 @@ SPEC = {"layer": 5, "hook": "resid_post", "model": {"name": "tiny"}}
 
 
 def values_of(layout, seed=0):
-    """Random float32 arrays that the dtype of the layout holds exactly."""
+    """Return random float32 arrays that the dtype of the layout holds exactly."""
     rng = np.random.default_rng(seed)
     arrays = {}
     for name, array in layout.arrays.items():
@@ -46,5 +46,5 @@ def write_store(path, layout=LAYOUT, batch=5, **options):
 
 
 def tree(path):
-    """Every file below a folder with its bytes."""
+    """Return every file below a folder with its bytes."""
     return {f.relative_to(path).as_posix(): f.read_bytes() for f in path.rglob("*") if f.is_file()}

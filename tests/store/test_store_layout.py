@@ -1,4 +1,4 @@
-"""Sizes and bounds of a layout, against the obvious arithmetic."""
+"""Sizes and bounds of a layout, compared with plain arithmetic."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Damaged metadata are named, and written again without losing a range that is whole."""
+"""Damaged metadata are reported and rewritten, and whole ranges are kept."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def test_the_next_run_mends_it_and_keeps_the_ranges(made, name, damage):
 )
 @given(st.data())
 def test_any_flipped_bit_of_metadata_is_named_or_says_the_same(made, data):
-    """Without a traceback of another kind, whatever the bit makes of a size or a name."""
+    """No other error escapes, whatever size or name the flipped bit makes."""
     name = data.draw(st.sampled_from(["zarr.json", *(f for f in FILES if f.endswith(".json"))]))
     path = made.path / "acts.zarr" / name
     before = path.read_bytes()
@@ -72,7 +72,7 @@ def test_any_flipped_bit_of_metadata_is_named_or_says_the_same(made, data):
         report = verify_store(made.path)
         if report.ok:
             found, expected = json.loads(flipped), json.loads(before)
-            if name == "zarr.json":  # provenance, which nothing is computed from
+            if name == "zarr.json":  # provenance, which decides no value
                 found, expected = (
                     {**d, "attributes": d["attributes"]["spec"]} for d in (found, expected)
                 )

@@ -1,4 +1,4 @@
-"""Reading: every slice against the arrays that were written; nothing unfinished is ever served."""
+"""Reading: every slice equals the written arrays; unfinished ranges are never returned."""
 
 import numpy as np
 import pytest

@@ -68,13 +68,13 @@ def test_order_depends_on_seed_and_epoch_only(made):
 
     same = first()
     np.testing.assert_array_equal(first(prefetch=False), same)
-    np.testing.assert_array_equal(first(batch_tokens=17), same)  # batches only cut the order
+    np.testing.assert_array_equal(first(batch_tokens=17), same)  # batches only divide the order
     for other in (first(seed=2), first(epoch=1), first(buffer_images=8)):
         assert not np.array_equal(other, same)
 
 
 def test_the_order_is_pinned():
-    """Trained SAEs depend on it: a change needs another stage version (and new numbers here)."""
+    """Trained SAEs depend on the order: a change needs a new stage version and new numbers here."""
     from clip_sae.store.shuffle import ShufflePlan
 
     layout = StoreLayout(12, 3, 4, chunk_images=2, chunks_per_shard=3)
@@ -100,7 +100,7 @@ def test_bfloat16_and_float32_streams(tmp_path):
 
 
 def test_batches_are_the_callers_to_keep(made):
-    """However many are kept, and by whatever view; dropped ones are used again."""
+    """Any number of batches is kept, by any view; dropped ones are reused."""
     for prefetch in (True, False):
         stream = stream_of(made, prefetch=prefetch)
         kept = [batch[1:, ::2] for batch in stream.epoch(0)]

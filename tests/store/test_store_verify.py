@@ -1,4 +1,4 @@
-"""Damage is found down to the chunk, and a repair redoes just the damaged ranges."""
+"""Damage is located down to the chunk, and a repair redoes only the damaged ranges."""
 
 import json
 import shutil
@@ -105,7 +105,7 @@ def test_a_whole_part_file_of_another_range_is_found(made):
 
 
 def test_a_changed_sum_of_an_unfinished_store_is_not_sealed_with_it(tmp_path):
-    """Nothing but the part file itself knows its sums before COMPLETE.json is there."""
+    """Before COMPLETE.json exists, only the part file holds its sums."""
     reference = write_store(tmp_path / "reference")
     writer = open_writer(tmp_path / "store")
     write_ranges(writer, reference.arrays, writer.unfinished())
@@ -118,7 +118,7 @@ def test_a_changed_sum_of_an_unfinished_store_is_not_sealed_with_it(tmp_path):
 
 
 def test_shards_that_changed_places_are_not_served(made):
-    """Each is whole by its own checksums; the part files know where its chunks belong."""
+    """Swapped files pass their own checksums; the part files record where chunks belong."""
     one, other = shard(made, "patch", 0), shard(made, "patch", 1)
     swapped = one.read_bytes(), other.read_bytes()
     other.write_bytes(swapped[0])

@@ -1,4 +1,4 @@
-"""Writing: any batches, guarded values, one owner per range, and a rerun after kill -9 anywhere."""
+"""Writing: any batches, checked values, one owner per range, and a rerun after kill -9 anywhere."""
 
 import json
 import multiprocessing
@@ -168,7 +168,7 @@ def test_many_threads_write_distinct_ranges(tmp_path):
 
 
 def _write_until_killed(path, kill_at):
-    """Write a store; at the kill_at-th change of the disk the process dies, as by a power cut."""
+    """Write a store; the process dies at the kill_at-th change of the disk, as in a power cut."""
     calls = 0
 
     def deadly(real):
@@ -211,7 +211,7 @@ def test_kill_nine_anywhere_then_a_rerun_gives_the_same_bytes(tmp_path):
         assert tree(path) == reference
         if survived:
             break
-    assert survived  # the kills went through the whole of the writing
+    assert survived  # the kills covered all of the writing
 
 
 def test_every_file_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch):
