@@ -40,7 +40,7 @@ def write_store(path, layout=LAYOUT, batch=5, **options):
     writer = open_writer(path, layout, **options)
     arrays = values_of(layout)
     write_ranges(writer, arrays, batch=batch)
-    writer.complete({"manifest": "abc"}, {"images_per_second": 1})
+    writer.complete()
     tokens = np.concatenate([arrays["cls"][:, None], arrays["patch"]], axis=1)
     return SimpleNamespace(path=path, layout=layout, arrays=arrays, tokens=tokens)
 

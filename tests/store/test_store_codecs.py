@@ -135,7 +135,7 @@ def test_damage_is_named_never_served_and_repaired(tmp_path, damage, problem, ch
     writer = open_writer(made.path, made.layout)
     assert writer.unfinished() == [1]
     write_ranges(writer, made.arrays, [1])
-    writer.complete({"manifest": "abc"}, {"images_per_second": 1})
+    writer.complete()
     assert tree(made.path) == before
 
 
@@ -170,7 +170,7 @@ def test_killed_and_run_again_gives_the_same_bytes(tmp_path):
     writer = open_writer(path, packed())
     assert writer.unfinished() == [0, 1, 2]
     write_ranges(writer, values_of(packed()))
-    writer.complete({"manifest": "abc"}, {"images_per_second": 1})
+    writer.complete()
     assert tree(path) == reference
 
 

@@ -28,7 +28,7 @@ WIDE = StoreLayout(120, 3, 4, chunk_images=2, chunks_per_shard=3)  # 20 ranges
 def finish(path, layout=LAYOUT):
     writer = open_writer(path, layout)
     write_ranges(writer, values_of(layout), writer.unfinished())
-    writer.complete({"manifest": "abc"}, {"images_per_second": 1})
+    writer.complete()
 
 
 def _scatter(path, ranges):

@@ -34,7 +34,7 @@ def made(tmp_path):
 
 def finish(writer, made):
     write_ranges(writer, made.arrays, writer.unfinished())
-    writer.complete({"manifest": "abc"}, {"images_per_second": 1})
+    writer.complete()
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
@@ -122,7 +122,7 @@ def test_the_groups_own_are_restored_from_complete_json(made, damage):
     assert verify_store(made.path).ok
     store = ActivationStore(made.path)
     np.testing.assert_array_equal(store.read(0, 21), made.tokens)
-    assert store.fingerprints == {"manifest": "abc"} | INPUTS
+    assert store.fingerprints == INPUTS
 
 
 def test_without_complete_json_the_groups_own_are_lost(made):

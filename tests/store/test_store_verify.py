@@ -59,7 +59,7 @@ def test_every_damage_is_named_and_repaired(made):
     writer = open_writer(made.path)
     assert writer.unfinished() == [1, 2]
     write_ranges(writer, made.arrays, writer.unfinished())
-    writer.complete({"manifest": "abc"}, {"images_per_second": 1})
+    writer.complete()
     assert tree(made.path) == before
     assert verify_store(made.path).ok
 
@@ -164,7 +164,7 @@ def test_values_survive_a_repair_run(made):
     verify_store(made.path, repair=True)
     writer = open_writer(made.path)
     write_ranges(writer, made.arrays, writer.unfinished())
-    writer.complete({})
+    writer.complete()
     np.testing.assert_array_equal(ActivationStore(made.path).read(0, 21), made.tokens)
 
 

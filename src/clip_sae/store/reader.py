@@ -10,14 +10,12 @@ import numpy as np
 from .errors import StoreDamaged, StoreError, StoreIncomplete
 from .files import COMPLETE, SPEC, canonical_json, check_seal, digest, read_json
 from .hierarchy import read_hierarchy, read_source_index
-from .layout import StoreLayout
 from .parts import (
     ArrayStats,
     as_spans,
     finished_ranges,
     merge_stats,
     part_path,
-    read_part,
     recorded_crc32c,
 )
 from .shard_file import REPAIR, ShardReader, shard_reader
@@ -32,13 +30,12 @@ class ActivationStore:
 
     verify: check the crc32c of each chunk at its first read by this object. Later reads skip the
         check, so that only the first epoch pays for it.
-    allow_partial: open an unfinished store too; reading an unfinished range raises.
 
     Raises StoreIncomplete without COMPLETE.json (says which ranges are missing), StoreDamaged
     with file and chunk if anything on disk is not as written.
     """
 
-    def __init__(self, path: Path, *, verify: bool = True, allow_partial: bool = False) -> None:
+    def __init__(self, path: Path, *, verify: bool = True) -> None:
         self.path, self._verify = Path(path), verify
         if not (self.path / SPEC).exists():
             raise StoreIncomplete(
@@ -46,23 +43,20 @@ class ActivationStore:
             )
         self.spec: dict = read_json(self.path / SPEC)
         self._spec_digest = digest(canonical_json(self.spec))
-        complete = (self.path / COMPLETE).exists()
-        if not complete and not allow_partial:
+        if not (self.path / COMPLETE).exists():
             raise StoreIncomplete(self._unfinished_message())
         self.layout, self.attributes = read_hierarchy(self.path)
         self.source_index = read_source_index(self.path, self.layout.n_images)
-        self._document = read_json(self.path / COMPLETE) if complete else None
-        if complete:
-            try:
-                check_seal(self.path / COMPLETE, self._document)
-            except StoreDamaged as error:
-                raise StoreDamaged(f"{error} {REPAIR}") from None
-        if complete and self._document["spec_digest"] != self._spec_digest:
+        self._document = read_json(self.path / COMPLETE)
+        try:
+            check_seal(self.path / COMPLETE, self._document)
+        except StoreDamaged as error:
+            raise StoreDamaged(f"{error} {REPAIR}") from None
+        if self._document["spec_digest"] != self._spec_digest:
             raise StoreError(
                 f"{self.path / COMPLETE} has another spec than spec.json next to it. Delete "
                 f"{self.path} and run snakemake again."
             )
-        self._finished = None if complete else {*self._finished_ranges(self.layout)}
         self._verified = {
             name: np.full(array.n_chunks, not verify) for name, array in self.layout.arrays.items()
         }
@@ -100,22 +94,12 @@ class ActivationStore:
     @property
     def fingerprints(self) -> dict[str, str]:
         """Fingerprints of the inputs of the store."""
-        source = self.attributes if self._document is None else self._document
-        return source.get("fingerprints") or {}
-
-    @property
-    def extra(self) -> dict:
-        """The JSON object given to `StoreWriter.complete`; {} if the store is unfinished."""
-        return {} if self._document is None else self._document["extra"]
+        return self._document.get("fingerprints") or {}
 
     @property
     def stats(self) -> dict[str, ArrayStats]:
-        """Sums, mean and largest magnitude per array ("cls", "patch"), of finished ranges."""
-        if self._document is not None:
-            return merge_stats([self._document])
-        done = sorted(self._finished)
-        parts = [read_part(self.path, self.layout, k, self._spec_digest) for k in done]
-        return merge_stats(parts)
+        """Sums, mean and largest magnitude per array ("cls", "patch")."""
+        return merge_stats([self._document])
 
     def token_shape(self, tokens: str) -> tuple[int, ...]:
         """Return the shape of one image for a choice of tokens: [token, d_model]."""
@@ -154,23 +138,6 @@ class ActivationStore:
             self.read_array(tokens, start, stop, out)
         return out
 
-    def read_rows(self, rows: np.ndarray, tokens: str = "all") -> np.ndarray:
-        """Return any image rows in the given order, repeats allowed: [image, token, d_model].
-
-        Each chunk is read once, from its first to its last requested row.
-        """
-        rows = np.asarray(rows, dtype=np.int64)
-        out = np.empty((len(rows), *self.token_shape(tokens)), self.disk_dtype)
-        if not len(rows):
-            return out
-        self._check_rows(int(rows.min()), int(rows.max()) + 1)
-        order = np.argsort(rows, kind="stable")
-        chunks = rows[order] // self.layout.chunk_images
-        for group in np.split(order, np.flatnonzero(np.diff(chunks)) + 1):
-            first, last = rows[group[0]], rows[group[-1]]
-            out[group] = self.read(int(first), int(last) + 1, tokens)[rows[group] - first]
-        return out
-
     def read_array(
         self, name: str, start: int, stop: int, out: np.ndarray | None = None
     ) -> np.ndarray:
@@ -201,11 +168,6 @@ class ActivationStore:
 
     def _shard(self, name: str, k: int) -> ShardReader:
         """Return an open shard file; close the least recently used one if there are too many."""
-        if self._finished is not None and k not in self._finished:
-            raise StoreIncomplete(
-                f"{self.path}: range {k} is not written yet; finished ranges: "
-                f"{as_spans(sorted(self._finished))}. Run snakemake again."
-            )
         with self._lock:
             shard = self._shards.pop((name, k), None)
             shard = shard or self._open_shard(name, k)
@@ -230,15 +192,12 @@ class ActivationStore:
                 f"{self.n_images - 1}."
             )
 
-    def _finished_ranges(self, layout: StoreLayout) -> list[int]:
-        return finished_ranges(self.path, layout, self._spec_digest)
-
     def _unfinished_message(self) -> str:
         if not part_path(self.path, 0).parent.exists():
             state = "no range is written"
         else:
             layout, _ = read_hierarchy(self.path)
-            done = self._finished_ranges(layout)
+            done = finished_ranges(self.path, layout, self._spec_digest)
             missing = [k for k in range(layout.n_ranges) if k not in {*done}]
             state = f"{len(done)} of {layout.n_ranges} ranges are written"
             state += f" (missing: {as_spans(missing)})" if missing else ", the last check is not"

@@ -142,26 +142,13 @@ class StoreWriter:
         finally:
             writer.discard()
 
-    def complete(
-        self, fingerprints: dict[str, str] | None = None, extra: dict | None = None
-    ) -> None:
-        """Check that every range is there and write COMPLETE.json, last of all.
-
-        fingerprints: recorded; must agree with those that the store was started with.
-        extra: any JSON object to keep with the store.
-        """
+    def complete(self) -> None:
+        """Check that every range is written and write COMPLETE.json, last of all."""
         if missing := self.unfinished():
             raise StoreIncomplete(
                 f"{self.label}: {self.layout.n_ranges - len(missing)} of {self.layout.n_ranges} "
                 f"ranges are written; missing: {as_spans(missing)}. Run snakemake again."
             )
-        begun_with = self.fingerprints
-        for name, value in (fingerprints or {}).items():
-            if begun_with.get(name, value) != value:
-                raise StoreMismatch(
-                    f"{self.label} was started with the {name} {begun_with[name]}, but the "
-                    f"inputs now have {value}. Delete it and run snakemake again."
-                )
         self._check_one_chunk_per_file()
         ranges = range(self.layout.n_ranges)
         parts = [read_part(self.path, self.layout, k, self.spec_digest) for k in ranges]
@@ -170,13 +157,13 @@ class StoreWriter:
             "store_version": self.layout.version,
             "spec": self.spec,
             "spec_digest": self.spec_digest,
-            "fingerprints": begun_with | (fingerprints or {}),
+            "fingerprints": self.fingerprints,
             "n_images": self.layout.n_images,
             "n_ranges": self.layout.n_ranges,
             "nbytes": sum(map(part_nbytes, parts)),
             "parts_sha256": digest(parts_bytes(self.path, self.layout)),
             "stats": {name: sums.to_dict() for name, sums in stats.items()},
-            "extra": extra or {},
+            "extra": {},
         }
         write_whole(self.path, self.path / COMPLETE, canonical_json(sealed(document)))
         clear_temporary(self.path)
