@@ -51,24 +51,24 @@ class Stores:
     def store(self, key: StoreKey) -> Artefact:
         """Return the store of one (data set, split, hook, layer)."""
         if key not in self._stores:
-            block = self.config["activations"]
+            section = self.config["activations"]
             self._stores[key] = Artefact(
                 path=(
                     f"{self.results}/activations/{self.config['model']['name']}/"
                     f"{key.dataset}-{key.split}/{key.hook}-L{key.layer:02d}-{{digest}}/{COMPLETE}"
                 ),
                 stage="extract",
-                spec=self.token_spec(key) | _unless_default(block, "compression", "none"),
+                spec=self.token_spec(key) | _unless_default(section, "compression", "none"),
                 upstream=(self.model, self.index(key.dataset)),
             )
         return self._stores[key]
 
     def token_spec(self, key: StoreKey) -> dict:
         """Return all values that decide the tokens of a store, and their order."""
-        block = self.config["activations"]
+        section = self.config["activations"]
         keys = ("preprocess", "exif", "dtype", "chunk_mb", "min_shards", "permute_seed")
         which = {"split": key.split, "hook": key.hook, "layer": key.layer}
-        return {"version": EXTRACT_VERSION, **which} | {name: block[name] for name in keys}
+        return {"version": EXTRACT_VERSION, **which} | {name: section[name] for name in keys}
 
     @property
     def stores(self) -> dict[StoreKey, Artefact]:
@@ -81,8 +81,8 @@ class Stores:
     @property
     def temporary(self) -> bool:
         """True if stores are deleted when all their readers are made."""
-        block = self.config["activations"]
-        return block["temporary"] or block["layers_at_once"] is not None
+        section = self.config["activations"]
+        return section["temporary"] or section["layers_at_once"] is not None
 
     def extraction_jobs(self, parts: Mapping[StoreKey, str] | None = None) -> list[ExtractionJob]:
         """Group the stores that steps read: one job per block of layers of a split.
@@ -118,6 +118,6 @@ class Stores:
         return {name: self.store(StoreKey(dataset, split, name, layer)) for name in hooks}
 
 
-def _unless_default(block: Mapping, key: str, default: object) -> dict:
+def _unless_default(section: Mapping, key: str, default: object) -> dict:
     """Omit a later key at its default, so that older artefacts keep their digests."""
-    return {} if block[key] == default else {key: block[key]}
+    return {} if section[key] == default else {key: section[key]}
