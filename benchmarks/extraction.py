@@ -1,9 +1,9 @@
-"""Extraction against its own stages: decode, forward and store write, each alone, in one run.
+"""Extraction compared with its stages alone: decode, forward and store write, in one run.
 
     python benchmarks/extraction.py IMAGES [--model ViT-B-32] [--images-used 256] [--rounds 3]
 
 The overlapped pipeline should run at the pace of its slowest stage. Every round measures all of
-them in turn, so that a machine whose speed drifts does not favour one; ratios are per round.
+them in turn, so that a drifting speed does not favour one; ratios are per round.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The store against raw files and against what others do, in one process.
+"""The store compared with raw files and with other packages, in one process.
 
     python benchmarks/store.py [--store PATH] [--images 4096] [--rounds 7] [--scratch FOLDER]
                                [--only write read shuffle compression]
@@ -36,17 +36,17 @@ from store_common import (
 
 from clip_sae.store import ActivationStore, TokenStream, verify_store
 from clip_sae.store.codecs import COMPRESSIONS
-from clip_sae.store.packed_shard import shard_writer
+from clip_sae.store.shard_file import shard_writer
 
 BATCH = 4096  # tokens
-WINDOW = 16  # blocks that are shuffled together
+WINDOW = 16  # chunks that are shuffled together
 LOADER_BATCHES = 3  # of single rows: enough to time, since a row costs microseconds
 PARTS = ("write", "read", "shuffle", "compression")
 Read = Callable[[str, int, int, np.ndarray], object]  # (array, first image, end, target)
 
 
 class Bench:
-    """The data, the files made of them, and what every part of the benchmark needs."""
+    """The data, their files, and the buffers that all parts of the benchmark share."""
 
     def __init__(self, options: argparse.Namespace, scratch: Path) -> None:
         self.options, self.scratch = options, scratch
@@ -55,7 +55,7 @@ class Bench:
         self.gigabytes = sum(array.nbytes for array in self.data.values()) / 1e9
         self.n_tokens = self.layout.n_images * (1 + self.layout.n_patches)
         self.rows = self.layout.chunk_images
-        self.blocks = [*self.layout.blocks()]
+        self.blocks = [*self.layout.chunks()]
 
     def make_files(self) -> None:
         """The same activations as a store, plain files, a Zarr group, and a shard like saev's."""
@@ -65,7 +65,7 @@ class Bench:
         peers.saev_write(self.scratch, self.data, self.rows)
 
     def fresh(self, action: Callable[[Path], object], *, flush: bool) -> Case:
-        """A case that writes into an empty folder, which is deleted outside of the time taken."""
+        """Return a case that writes into an empty folder, deleted outside of the measured time."""
 
         def case() -> float:
             folder = Path(tempfile.mkdtemp(dir=self.scratch))
@@ -121,7 +121,7 @@ class Bench:
         table("Writing (GB of float16)", seconds, self.gigabytes, "GB", references, layers)
 
     def raw_reader(self, check: bool = False) -> Read:
-        """Plain preads of the plain files, with a crc32c of each block if `check`."""
+        """Read the plain files with pread, with a crc32c of each chunk if `check`."""
         files = {name: os.open(self.scratch / f"{name}.bin", os.O_RDONLY) for name in self.data}
         row_bytes = {name: array[0].nbytes for name, array in self.data.items()}
 
@@ -166,7 +166,7 @@ class Bench:
         return ActivationStore(self.scratch / "store", verify=verify).read_array
 
     def sequential(self, reader: Callable[[], Read], dtype: str = "float16") -> Case:
-        """Every block of both arrays in order, into one buffer that stays in the cache."""
+        """Read every chunk of both arrays in order, into one buffer that stays in the cache."""
         buffers = {
             name: np.empty((self.rows, *array.shape[1:]), dtype)
             for name, array in self.data.items()
@@ -200,7 +200,7 @@ class Bench:
         table("Sequential read (GB of float16)", seconds, self.gigabytes, "GB", references)
 
     def windows(self, read: Read, dtype: str = "float16") -> Iterator[np.ndarray]:
-        """Batches from windows of random blocks: the same blocks, buffer and gather for all."""
+        """Batches from windows of random chunks: the same chunks, buffer and gather for all."""
         random = np.random.default_rng(0)
         d_model, per_image = self.layout.d_model, 1 + self.layout.n_patches
         memory = np.empty((WINDOW * self.rows * per_image, d_model), dtype)
@@ -298,7 +298,7 @@ class Bench:
 
 @contextmanager
 def fsync_is(on: bool) -> Iterator[None]:
-    """With `on` False, os.fsync does nothing: like against like."""
+    """With `on` False, os.fsync does nothing, so that cases are comparable."""
     real = os.fsync
     os.fsync = real if on else lambda descriptor: None
     try:

@@ -1,7 +1,7 @@
-"""What the benchmarks of the store share: synthetic residuals, raw files, timing, tables.
+"""Shared code of the store's benchmarks: synthetic residuals, raw files, timing, tables.
 
-The residuals imitate what was seen in CLIP's: a fixed mean, six massive dimensions, a low-rank part
-that is smooth over the patches, and sparse features with heavy tails; CLS has a mean of its own.
+The residuals imitate CLIP's: a fixed mean, six massive dimensions, a low-rank part
+that is smooth over the patches, and sparse features with heavy tails; CLS has its own mean.
 They are seeded, and decide the compressed sizes only: no other number depends on the values.
 """
 
@@ -49,7 +49,7 @@ def residuals(n_images: int, n_patches: int, d_model: int, seed: int = 0) -> dic
 
 
 def data_of(options: argparse.Namespace) -> dict[str, np.ndarray]:
-    """The arrays to measure with: of `--store`, or synthetic; whole chunks only."""
+    """Return the arrays to measure with: of `--store`, or synthetic; whole chunks only."""
     if options.store is None:
         return residuals(options.images, options.patches, options.d_model)
     store = ActivationStore(options.store)
@@ -60,7 +60,7 @@ def data_of(options: argparse.Namespace) -> dict[str, np.ndarray]:
 
 
 def layout_of(data: dict[str, np.ndarray], **choices) -> StoreLayout:
-    """The layout that the workflow would choose, in at least 4 shards."""
+    """Return the layout that the workflow would choose, in at least 4 shards."""
     n_images, n_patches, d_model = data["patch"].shape
     return StoreLayout.choose(n_images, n_patches, d_model, min_shards=4, **choices)
 
@@ -94,10 +94,10 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def interleaved(cases: dict[str, Case], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every case in every round; the first round is dropped.
+    """Return the seconds of every case in every round; the first round is dropped.
 
-    Cases take turns, in another order each round: so neither a machine whose speed drifts nor what
-    the case before left in the caches favours one of them.
+    Cases take turns, in another order each round, so that neither a drifting speed nor the caches
+    of the case before favour one of them.
     """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     order = random.Random(0)

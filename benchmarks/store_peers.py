@@ -1,4 +1,4 @@
-"""What others do with the same activations: plain zarr-python, a raw memmap, shards as saev's.
+"""Other formats for the same activations: plain zarr-python, a raw memmap, shards like saev's.
 
 saev's (OSU-NLP-Group/saev, `docs/src/developers/protocol.md`): one float32 file per shard, C order
 [example, layer, token, d_model], written and read through `np.memmap`; a layer is a strided slice.

@@ -2,7 +2,7 @@
 
     python benchmarks/streaming.py --write
 
-Each case is what a config with so many layers, recipes and epochs asks for. The stored route
+Each case is a config with a number of layers, recipes and epochs. The stored route
 extracts all layers in one forward pass per image, as the workflow does, and trains each recipe from
 its store; the streamed route runs the images once per recipe, layer and epoch. Both train with one
 thread; a streamed training runs CLIP in a second one meanwhile.
@@ -113,7 +113,7 @@ def main() -> None:
 
 
 def run(name: str, setting: Setting, folder: Path, options: argparse.Namespace) -> str:
-    """Measure all cases of a setting, in turn within each round; returns the Markdown."""
+    """Measure all cases of a setting, in turn within each round; return the Markdown."""
     torch.set_num_threads(2)
     model = load_clip(setting.model, device="cpu")
     paths = draw(name, folder / "images", setting.n_images, model.architecture.image_size)
@@ -156,7 +156,7 @@ def draw(name: str, root: Path, n: int, size: int) -> list[str]:
 
 
 def measure(model, folder: Path, paths: list[str], case: Case) -> dict:
-    """One round of a case: what each part took, and which SAEs came out equal."""
+    """Run one round of a case; return the seconds of each part and the equal SAEs."""
     work = folder / "work"
     job = ExtractJob(
         pd.DataFrame({"path": paths, "status": "ok"}),

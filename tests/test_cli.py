@@ -18,7 +18,7 @@ def store(tmp_path):
         tokens = np.random.default_rng(k).normal(size=(stop - start, 5, 8)).astype(np.float32)
         with writer.range(k) as out:
             out.put(tokens[:, 0], tokens[:, 1:])
-    writer.complete({})
+    writer.complete()
     return path
 
 

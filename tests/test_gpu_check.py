@@ -1,4 +1,4 @@
-"""The GPU check runs at tiny size on the CPU and on its pretend GPU, and reports what is wrong."""
+"""The GPU check runs at tiny size on the CPU and on its pretend GPU, and reports failures."""
 
 import json
 import os
@@ -48,7 +48,7 @@ assert not torch.cuda.is_initialized()
 
 @pytest.fixture
 def check(monkeypatch):
-    """The command as a module; its neighbours leave sys.modules afterwards."""
+    """Import the command as a module; remove its neighbours from sys.modules afterwards."""
     monkeypatch.syspath_prepend(str(GPU))
     import check
 

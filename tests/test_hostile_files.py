@@ -1,6 +1,6 @@
-"""Nothing that lies in a file of weights or of results is ever run, and a sentence says why not.
+"""Code in a file of weights or results never runs; an error gives the reason.
 
-Each file here does run its payload where it is trusted; `test_the_files_are_hostile` shows it.
+Each file here runs its payload if it is trusted; `test_the_files_are_hostile` shows it.
 """
 
 import json
@@ -43,7 +43,7 @@ writers = pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__na
 
 @pytest.fixture
 def mark(tmp_path) -> Path:
-    """The file that hostile code would create; a test in which it did fails."""
+    """The file that hostile code would create; its existence fails the test."""
     path = tmp_path / "mark"
     yield path
     assert not path.exists(), "code from the file was run"
@@ -51,7 +51,7 @@ def mark(tmp_path) -> Path:
 
 @pytest.fixture(params=[False, True], ids=["plain", "forced"])
 def guard_off(request, monkeypatch):
-    """With and without the variable that turns torch's guard off where nobody asks for it."""
+    """Run with and without the variable that turns torch's guard off by default."""
     if request.param:
         monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
 
@@ -96,7 +96,7 @@ def test_a_hostile_checkpoint_for_a_named_architecture(
 def test_a_hub_that_serves_a_pickle_instead_of_safetensors(
     tmp_path, mark, guard_off, write, monkeypatch
 ):
-    """open_clip takes a repository's .bin where it cannot have the .safetensors."""
+    """open_clip takes a repository's .bin if there is no .safetensors."""
     path = write(tmp_path / "open_clip_pytorch_model.bin", mark)
     monkeypatch.setattr(clip_weights, "download_pretrained", lambda _config: str(path))
     small(monkeypatch, tmp_path)
@@ -105,7 +105,7 @@ def test_a_hub_that_serves_a_pickle_instead_of_safetensors(
 
 
 def small(monkeypatch, tmp_path):
-    """A tiny CLIP stands in for the named architecture, which would take seconds to make."""
+    """Replace the named architecture, which would take seconds to make, by a tiny CLIP."""
     write_config(tmp_path / "tiny")
     tiny = ModelSource(f"local-dir:{tmp_path / 'tiny'}", "random:0")
     create = clip_weights._create
@@ -122,7 +122,7 @@ def test_a_torchscript_archive_is_refused_and_the_tag_is_named(tmp_path, mark, m
 
 
 def test_the_papers_weights_have_a_place_without_pickles():
-    """Both tags name a hub repository, where open_clip asks for .safetensors first."""
+    """Both tags name a hub repository, where open_clip tries .safetensors first."""
     import open_clip
 
     for name, tag in (("ViT-B-32", "datacomp_xl_s13b_b90k"), ("ViT-B-16", "openai")):
@@ -202,7 +202,7 @@ def test_a_training_checkpoint_from_elsewhere_is_not_continued(tmp_path, mark):
     target = TrainTarget(variant, recipe, tmp_path / "sae")
     path = hostile.write_checkpoint(tmp_path / "sae/checkpoint/state.pt", mark)
     path.rename(path.with_suffix(".safetensors"))
-    assert load_checkpoint(target, "key") is None  # training begins anew
+    assert load_checkpoint(target, "key") is None  # training starts again
 
 
 @pytest.mark.parametrize("read", [load_prompts, load_prefix])
@@ -220,7 +220,7 @@ def test_the_state_of_a_prompt_training_from_elsewhere(tmp_path, mark):
 
 @dataclass
 class Row:
-    """A record of one array, as analyses define theirs."""
+    """A record of one array, like those of the analyses."""
 
     words: np.ndarray
 

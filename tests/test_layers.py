@@ -1,4 +1,4 @@
-"""The arrows between modules point one way (house: the layout), by folder and file name."""
+"""Imports between modules point one way, by folder and file name."""
 
 import ast
 import subprocess
@@ -23,12 +23,12 @@ FLOOR = {name: n for n, names in enumerate(FLOORS) for name in names}
 
 
 def is_drawing(name: str) -> bool:
-    """Whether a module draws or renders: a role that its file name says."""
+    """Return True if a module draws or renders, by its file name."""
     return name.rpartition(".")[2].partition("_")[0] in ("draw", "render")
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names that a module imports anywhere."""
+    """Return the dotted names that a module imports anywhere."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -39,7 +39,7 @@ def imports(path: Path) -> set[str]:
 
 
 def modules() -> list[tuple[str, Path]]:
-    """(dotted name below clip_sae, file) of every module."""
+    """Return (dotted name below clip_sae, file) of every module."""
     files = (path for path in sorted(SRC.rglob("*.py")) if path.name != "__init__.py")
     return [(".".join(path.relative_to(SRC).with_suffix("").parts), path) for path in files]
 
@@ -81,14 +81,14 @@ def test_source_never_imports_snakemake():
 
 
 def without_torch() -> list[str]:
-    """Modules that the Snakefile reads, and those that draw."""
+    """Return modules that the Snakefile reads, and those that draw."""
     named = ("planning.", "plotting.")
     roles = ("plan", "keys", "planned")
     return [n for n, p in modules() if n.startswith(named) or p.stem in roles or is_drawing(n)]
 
 
 def test_no_torch_at_parse_time_or_in_drawing():
-    """One process for all: importing pandas and matplotlib takes longer than what it tests."""
+    """Run one process for all, since importing pandas and matplotlib takes longest."""
     names = ", ".join(f"clip_sae.{name}" for name in without_torch())
     code = f"import sys, {names}; assert not {{'torch', 'open_clip'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Every metric against a slow twin, and the identities it must keep."""
+"""Every metric compared with a slow version, and the identities it must keep."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Profiles say how the workflow runs, not what it computes; none loses the default settings."""
+"""Profiles decide how the workflow runs, not its numbers; all keep the default settings."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/profile.yaml"))
-# Snakemake loads one workflow profile: what these say must hold under every one.
+# Snakemake loads one workflow profile, so every profile must hold these settings.
 REPEATED = ("rerun-incomplete", "rerun-triggers", "show-failed-logs", "keep-going", "nolock")
 # Everything a profile may set: where and how many jobs run. No `config`, `configfile`, `threads`,
 # batch sizes: those decide the last digit of a sum.

@@ -1,4 +1,4 @@
-"""Calls that can run what a file holds are named here, each with its place and its reason.
+"""Calls that can run the content of a file are listed here, each with its file and reason.
 
 Reading this list is the audit: YAML, pickles, arrays, archives, images, shells. A new such call
 fails until it is made safe or is added with a reason.
@@ -44,7 +44,7 @@ ALLOWED_IN_TESTS = {"Image.open", "pickle.loads", "import_module"}
 
 
 def dotted(node: ast.expr) -> str:
-    """The last two parts of `a.b.c`, or the bare name; empty for other expressions."""
+    """Return the last two parts of `a.b.c`, or the bare name; empty for other expressions."""
     if isinstance(node, ast.Name):
         return node.id
     if not isinstance(node, ast.Attribute):
@@ -53,7 +53,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def keyword(call: ast.Call, name: str) -> object:
-    """The constant that a call passes as a keyword; None if it passes none or something else."""
+    """Return the constant that a call passes as a keyword, else None."""
     for given in call.keywords:
         if given.arg == name:
             return given.value.value if isinstance(given.value, ast.Constant) else ...
@@ -61,7 +61,7 @@ def keyword(call: ast.Call, name: str) -> object:
 
 
 def risks_of(source: str) -> list[str]:
-    """What in a Python source needs a reason."""
+    """Return the calls of a Python source that need a reason."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):

@@ -10,7 +10,7 @@ TEXT = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "lay
 
 
 def write_config(folder: Path, vision: dict | None = None, **model: object) -> Path:
-    """Put an open_clip_config.json for the tiny model, with changes, into `folder`."""
+    """Write an open_clip_config.json for the tiny model, with changes, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {"embed_dim": 8, "vision_cfg": VISION | (vision or {}), "text_cfg": TEXT, **model}
     (folder / CONFIG_NAME).write_text(json.dumps({"model_cfg": config}))
@@ -18,5 +18,5 @@ def write_config(folder: Path, vision: dict | None = None, **model: object) -> P
 
 
 def tiny_source(folder: Path, seed: int = 0, **changes: object) -> ModelSource:
-    """A source with random weights; `changes` as in `write_config`."""
+    """Return a source with random weights; `changes` as in `write_config`."""
     return ModelSource(f"local-dir:{write_config(folder, **changes)}", f"random:{seed}")

@@ -72,7 +72,7 @@ def sae_of(model: ClipModel) -> Sae:
 
 
 def all_alive(sae: Sae) -> np.ndarray:
-    """Take every latent for alive; what fires is a question of training."""
+    """Treat every latent as alive, since these SAEs are untrained."""
     return np.ones(sae.d_sae, dtype=bool)
 
 

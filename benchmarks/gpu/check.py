@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chosen sections; return the exit code."""
     options = parse(arguments)
     chosen = [s for s in SECTIONS if not options.only or s.name in options.only]
-    warnings.filterwarnings("ignore")  # the output is a table; what matters is a check
+    warnings.filterwarnings("ignore")  # the table is for reading; checks decide
     scratch = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
     report = Report()
     bench = Bench(torch.device(options.device), options.tiny, scratch, report, options.peers)

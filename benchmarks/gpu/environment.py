@@ -1,4 +1,4 @@
-"""Versions and settings, and the limits of the device: what no kernel can be faster than."""
+"""Versions and settings, and the limits of the device, which no kernel can exceed."""
 
 import os
 import platform

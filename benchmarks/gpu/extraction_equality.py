@@ -28,7 +28,7 @@ def _tokens(store) -> np.ndarray:
 
 
 def run_out_of_memory(bench: Bench) -> None:
-    """Check that extraction halves its batch where memory lacks, and ends."""
+    """Check that extraction halves its batch when memory is short, and ends."""
     if not bench.cuda or bench.tiny:
         bench.report.note("halving after out-of-memory needs a GPU and full sizes: not checked")
         return

@@ -82,7 +82,7 @@ def whole(
     batch: int,
     write_workers: int,
 ) -> None:
-    """Measure a whole extraction, and say which stage the others waited for."""
+    """Measure a whole extraction, and report the stage that the others waited for."""
     job = extraction_job(bench, model, n, OUT, keys)
     workers = {"decode_workers": os.cpu_count(), "write_workers": write_workers}
     try:

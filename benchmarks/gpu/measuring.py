@@ -33,14 +33,14 @@ class Check:
 
 @dataclass
 class Report:
-    """Everything that a run found; `save` writes it as gpu.json.
+    """All results of a run; `save` writes them as gpu.json.
 
     Attributes:
         checks: in the order in which they ran.
         speed: {table: {row: {column: number}}}; a column's name is its unit.
         seconds: {section: how long it took}.
         kernels: {subject: [[operation, milliseconds, calls]]} of one training step.
-        notes: sentences about what was left out, and why.
+        notes: sentences about omitted checks, with reasons.
         environment: versions, device, settings.
     """
 
@@ -62,7 +62,7 @@ class Report:
         self.say("ok    " if passed else "WRONG ", name, value)
 
     def note(self, sentence: str) -> None:
-        """Record something that was left out."""
+        """Record an omitted check."""
         self.notes.append(sentence)
         self.say("note  ", sentence)
 
@@ -85,11 +85,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Bench:
-    """What every section gets.
+    """The arguments of every section.
 
     Attributes:
-        device: the device under test; the CPU computes what it is compared with.
-        tiny: small sizes, which show that every line runs, and no speed.
+        device: the device under test; the CPU computes the reference.
+        tiny: small sizes, which test that every line runs but measure no speed.
         folder: scratch files, in memory where the machine allows; the run deletes them at its end.
         peers: folder with other packages' trainers, unpacked; None where they are installed.
     """
@@ -102,21 +102,21 @@ class Bench:
 
     @property
     def cuda(self) -> bool:
-        """Whether the device under test is a GPU."""
+        """True if the device under test is a GPU."""
         return self.device.type == "cuda"
 
     @property
     def pretend(self) -> bool:
-        """Whether that GPU is the one of pretend_cuda.py, which has no kernels of its own."""
+        """True for the GPU of pretend_cuda.py, which has no kernels."""
         return self.cuda and torch.cuda.get_device_name() == DEVICE_NAME
 
     def wait(self) -> None:
-        """Wait until the device has done everything that was queued."""
+        """Wait until the device has finished all queued work."""
         if self.cuda:
             torch.cuda.synchronize()
 
     def reset_peak(self) -> None:
-        """Begin to count the device's memory anew."""
+        """Reset the count of the device's memory."""
         if self.cuda:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
@@ -133,7 +133,7 @@ class Bench:
     def milliseconds(
         self, action: Callable[[], object], times: int = 20, warm_up: int = 3
     ) -> float:
-        """Return the median time of one call, by the device's own clock where it has one."""
+        """Return the median time of one call, by the device's own clock if it has one."""
         if self.tiny:
             times, warm_up = 2, 1
         for _ in range(warm_up):

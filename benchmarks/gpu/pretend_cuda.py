@@ -2,9 +2,9 @@
 
     python benchmarks/gpu/pretend_cuda.py SCRIPT ARGUMENTS...     # run a script with it
 
-What it shows: no operation mixes devices, no .numpy() meets a device tensor, generators are of the
+It shows that no operation mixes devices, no .numpy() meets a device tensor, generators are of the
 right device; and, since values are real, the device's route computes what the CPU's computes.
-What it cannot show: CUDA's kernels, their precision, races, memory limits, speed.
+It cannot show CUDA's kernels, their precision, races, memory limits, speed.
 """
 
 import runpy
@@ -153,7 +153,7 @@ def _wrapped(func, args: tuple, kwargs: dict, out, *, to_cuda: bool):
 
 @contextmanager
 def pretend() -> Iterator[None]:
-    """Make this process believe in one CUDA device.
+    """Make this process see one CUDA device.
 
     Import clip_sae inside: its decorators take torch.inference_mode when they are imported, and a
     pretend tensor cannot be an inference tensor, so it is replaced by torch.no_grad.

@@ -1,4 +1,4 @@
-"""What torch.cuda answers on the pretend device: one GPU that does everything at once."""
+"""Replacements of torch.cuda's functions on the pretend device, a GPU without queues."""
 
 import time
 from contextlib import nullcontext
@@ -56,7 +56,7 @@ def _yes(*args: object, **kwargs: object) -> bool:
     return True
 
 
-# Name in torch.cuda, and what stands there.
+# Name in torch.cuda, and its replacement.
 FAKES = {
     "_lazy_init": _nothing,
     "is_available": _yes,

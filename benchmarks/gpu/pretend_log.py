@@ -1,6 +1,6 @@
 """A record of the operations on the pretend device: bytes, multiplications, waits, and the caller.
 
-From these follow estimates of a step on a GPU that nobody has: bytes at the memory's speed,
+From these follow estimates of a step on an absent GPU: bytes at the memory's speed,
 multiplications at the product's, and how often the host waits.
 """
 

@@ -1,4 +1,4 @@
-"""SAEs to train and tokens to train them on: what the training sections share."""
+"""SAEs to train and tokens to train them on, for the training sections."""
 
 from dataclasses import dataclass
 

@@ -82,7 +82,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def stand_ins(names: Iterable[str]) -> Iterator[list[str]]:
     """Let the packages among `names` that are not installed be imported; yield which these are.
 
-    On leaving, they are gone from sys.modules again, so that nobody else takes them for real.
+    On leaving, they are removed from sys.modules, so that no other import finds them.
     """
     lacking = [name for name in names if not _is_installed(name)]
     finder = _Finder(lacking)

@@ -19,7 +19,7 @@ LEAST_SECONDS = 5  # a section with less time left than this does not start
 
 
 class Late(BaseException):
-    """The time limit has passed. Not an Exception, so that no handler inside a section ends it."""
+    """The time limit has passed. Not an Exception, so that no handler in a section catches it."""
 
 
 @dataclass(frozen=True)

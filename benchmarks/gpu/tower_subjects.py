@@ -1,4 +1,4 @@
-"""CLIP towers, photographs and extractions: what the sections beyond training share."""
+"""CLIP towers, photographs and extractions, for the sections beyond training."""
 
 import functools
 from pathlib import Path
@@ -109,7 +109,7 @@ def extraction_job(bench: Bench, model: ClipModel, n: int, out: str, keys: list[
 
 
 def extracted(bench: Bench, model: ClipModel, out: str) -> dict[Key, ActivationStore]:
-    """Extract both hooks of a middle layer into `out`; what is there already stays."""
+    """Extract both hooks of a middle layer into `out`; existing stores stay."""
     layer = three_layers(model)[1]
     n, batch = (12, 8) if bench.tiny else (96, 32)
     job = extraction_job(bench, model, n, out, [("resid_post", layer), ("mlp_out", layer)])

@@ -38,7 +38,7 @@ def run(bench: Bench) -> None:
                     kernels = batch == smallest and precision == "highest"
                     try:
                         our_step(bench, variant, precision, tokens, list_kernels=kernels)
-                    except RuntimeError as error:  # out of memory must not cost the other rows
+                    except RuntimeError as error:  # must not lose the other rows
                         name = f"step {batch}: ours {variant} {precision}"
                         bench.report.check(name, False, failure(error))
                 if variant in COMPARED:

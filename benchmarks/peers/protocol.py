@@ -1,4 +1,4 @@
-"""A worker process that trains one SAE step by step, when its driver says so.
+"""A worker process that trains one SAE step by step, on commands of its driver.
 
 Runs in any environment with torch and NumPy: the peers' and ours. The driver (training.py) writes
 one command per line, and every answer is one line of JSON, so that of many workers that hold
@@ -30,7 +30,7 @@ class Trainer(Protocol):
     def step(self, x: torch.Tensor) -> None: ...
 
     def evaluate(self, x: torch.Tensor) -> dict[str, float]:
-        """Return explained_variance and l0 on the batch; {} for what is no SAE."""
+        """Return explained_variance and l0 on the batch; {} for a model that is no SAE."""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Start:
 
 @dataclass
 class Task:
-    """What is to be trained, the same for every trainer; `l1` is in units of Σ_d error²."""
+    """The task, the same for every trainer; `l1` is in units of Σ_d error²."""
 
     trainer: str
     architecture: str
@@ -139,7 +139,7 @@ def explained_variance(x: torch.Tensor, x_hat: torch.Tensor) -> float:
 
 
 def private_stdout() -> TextIO:
-    """Keep the pipe for answers: whatever a package prints goes to stderr."""
+    """Keep the pipe for answers: output of packages goes to stderr."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return answers

@@ -1,7 +1,7 @@
 """Training steps of sparsify, SAELens and dictionary_learning, through their own trainers.
 
 Runs in an environment that has them (see training.md), started by training.py. Each takes its
-full step: forward, backward, what it does of clipping and projection, Adam, counters. All start
+full step: forward, backward, its clipping and projection, Adam, counters. All start
 from the same weights and learning rate, without warm-up; everything else is the package's default.
 """
 
@@ -132,7 +132,7 @@ class DictionaryLearning:
             "matryoshka": (MatryoshkaBatchTopKTrainer, {"k": task.k, "group_fractions": shares}),
         }[task.architecture]
         self.trainer = trainer(
-            # A step more than is taken: its steps are counted from 1 here.
+            # One step more, since its steps are counted from 1 here.
             steps=task.total_steps + 2,
             activation_dim=task.d_model,
             dict_size=task.n,
@@ -149,7 +149,7 @@ class DictionaryLearning:
         self.steps_done = 1
 
     def take_over(self, start: Start) -> None:
-        """Copy the common weights into whatever this architecture calls its own."""
+        """Copy the common weights into this architecture's parameters."""
         own = dict(self.ae.named_parameters())
         for name, values in {
             "encoder.weight": start.W_enc_rows,
@@ -165,7 +165,7 @@ class DictionaryLearning:
             set_weights(own["r_mag"], 0.0)  # gate and magnitude alike, as in SAELens
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """As its training loop does it where `autocast_dtype` is given."""
+        """Train as its training loop does with `autocast_dtype`."""
         if self.device == "cpu":
             return contextlib.nullcontext()
         return torch.autocast("cuda", dtype=torch.bfloat16)

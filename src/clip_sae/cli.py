@@ -17,7 +17,7 @@ import yaml
 
 from clip_sae.planning.dropping import dropped_below, marker_of, store_of
 from clip_sae.running.garbage import find_orphans
-from clip_sae.running.run_lock import LOCK, begin_run
+from clip_sae.running.locks import RUN_LOCK, begin_run
 from clip_sae.scale.command import add_plan
 
 
@@ -73,7 +73,7 @@ def _verify(options: argparse.Namespace) -> int:
     damaged = 0
     if options.repair:
         # <results>/activations/<model>/<split>/<store>: nobody completes a store meanwhile
-        for results in {p for f in folders for p in f.parents if (p / LOCK).exists()}:
+        for results in {p for f in folders for p in f.parents if (p / RUN_LOCK).exists()}:
             begin_run(results, print)
     for folder in folders:
         report = verify_store(folder, full=not options.fast, repair=options.repair)

@@ -1,6 +1,6 @@
-"""Write what a step's function returns: a table, a text, or bytes.
+"""Write the result of a step's function: a table, a text, or bytes.
 
-Each file is whole or not there. Part of every step's code digest, because it decides the bytes.
+Each file is whole or absent. Part of every step's code digest, because it decides the bytes.
 """
 
 import gzip
@@ -20,8 +20,8 @@ def write_output(path: Path, content: object) -> dict:
     """Write one returned value to `path`; return facts for the record (the number of rows).
 
     Args:
-        path: compressed where its name ends in ".gz", without a time in the header, so that the
-            same table is the same bytes.
+        path: compressed if its name ends in ".gz", without a time in the header, so that equal
+            tables give equal bytes.
         content: a DataFrame, text or bytes.
 
     Raises:

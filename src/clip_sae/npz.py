@@ -1,7 +1,7 @@
-"""Read and write .npz files of plain arrays: how measurements pass from one job to the next.
+"""Read and write .npz files of plain arrays, which pass measurements from one job to the next.
 
-No equation. An array of objects is a pickle, which can run code when it is read, and a results
-folder may come from elsewhere: such a file is refused with a sentence that names it.
+An array of objects is a pickle, which can run code when it is read, and a results folder may come
+from elsewhere: such a file is refused with an error that names it.
 """
 
 import io
@@ -16,7 +16,7 @@ from clip_sae.planning.specs import write_bytes
 
 
 class ArrayFileError(ValueError):
-    """A file that holds no plain arrays; the text says which."""
+    """A file that holds no plain arrays; the message names it."""
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -29,8 +29,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Return all arrays of an .npz file by name.
 
-    Raises FileNotFoundError, and ArrayFileError for a file that is damaged, is no .npz, or holds
-    Python objects, none of which is made.
+    Raises FileNotFoundError, and ArrayFileError for a file that is damaged, is not .npz, or holds
+    Python objects, which are never created.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:

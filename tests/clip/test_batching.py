@@ -1,9 +1,9 @@
-"""Batches that do not fit are halved, with the same result and no loop without end."""
+"""Batches that do not fit are halved, with the same result and no endless loop."""
 
 import pytest
 import torch
 
-from clip_sae.clip.batching import SmallerBatches, with_smaller_batches_on_oom
+from clip_sae.clip.batching import SmallerBatches
 
 
 class Device:
@@ -23,7 +23,7 @@ class Device:
 @pytest.mark.parametrize("fits", [1, 2, 3, 5, 8, 100])
 def test_halves_give_the_whole(fits):
     batch = torch.arange(24).reshape(8, 3)
-    result = with_smaller_batches_on_oom(Device(fits), batch)
+    result = SmallerBatches()(Device(fits), batch)
     assert torch.equal(result["twice"], batch * 2)
 
 
@@ -31,7 +31,7 @@ def test_tensors_are_joined_too():
     def fn(batch):
         return Device(2)(batch)["twice"]
 
-    assert torch.equal(with_smaller_batches_on_oom(fn, torch.arange(5)), torch.arange(5) * 2)
+    assert torch.equal(SmallerBatches()(fn, torch.arange(5)), torch.arange(5) * 2)
 
 
 def test_the_smaller_size_is_kept():
@@ -46,18 +46,18 @@ def test_the_smaller_size_is_kept():
 def test_the_cpus_own_message_counts_as_out_of_memory():
     error = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
     assert torch.equal(
-        with_smaller_batches_on_oom(Device(1, error), torch.ones(2))["twice"], torch.full((2,), 2.0)
+        SmallerBatches()(Device(1, error), torch.ones(2))["twice"], torch.full((2,), 2.0)
     )
 
 
 def test_one_row_that_does_not_fit_and_other_errors_are_raised():
     with pytest.raises(torch.OutOfMemoryError):
-        with_smaller_batches_on_oom(Device(0), torch.zeros(4))
+        SmallerBatches()(Device(0), torch.zeros(4))
     device = Device(1, RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        with_smaller_batches_on_oom(device, torch.zeros(4))
+        SmallerBatches()(device, torch.zeros(4))
     assert device.sizes == [4]
 
 
 def test_an_empty_batch_runs_once():
-    assert with_smaller_batches_on_oom(Device(1), torch.zeros(0, 3))["twice"].shape == (0, 3)
+    assert SmallerBatches()(Device(1), torch.zeros(0, 3))["twice"].shape == (0, 3)

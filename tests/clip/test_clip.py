@@ -1,4 +1,4 @@
-"""Both entries into CLIP agree with open_clip's own forward pass, whatever the tower."""
+"""Both entries into CLIP agree with open_clip's own forward pass for every tower."""
 
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from clip_sae.clip.model import HOOKS, load_clip
 from clip_sae.planning.architecture import ModelSource
 
 DEMO = Path(__file__).parents[2] / "workflow" / "resources" / "demo_clip"
-TOLERANCE = {"rtol": 0.0, "atol": 1e-5}  # the issue's bound, in float32
+TOLERANCE = {"rtol": 0.0, "atol": 1e-5}  # in float32
 
-# Each entry changes one thing that open_clip's VisionTransformer can do differently.
+# Each entry changes one option of open_clip's VisionTransformer.
 TOWERS = {
     "plain": {},
     "quick_gelu": {"quick_gelu": True},
@@ -36,7 +36,7 @@ def random_images(model, n, seed=0):
 
 
 def block_outputs(model, pixels):
-    """Every block's output in open_clip's own forward pass, and its image embedding."""
+    """Return every block's output in open_clip's own forward pass, and its image embedding."""
     found = []
     handles = [
         block.register_forward_hook(lambda _m, _i, output: found.append(output))

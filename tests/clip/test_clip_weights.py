@@ -1,4 +1,4 @@
-"""Weights come from where they were asked for, and a wrong file is refused, never replaced."""
+"""Weights come from the requested source, and a wrong file is refused, never replaced."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ def test_a_local_folder_gives_its_weights_frozen_in_eval_mode(folder, weights):
 def test_a_checkpoint_file_for_a_named_architecture(
     tmp_path, weights, monkeypatch, suffix, wrapped
 ):
-    """The tiny folder stands in for an architecture of open_clip's list, which would be large."""
+    """Replace an architecture of open_clip's list, which would be large, by the tiny folder."""
     path = tmp_path / f"weights{suffix}"
     if suffix == ".safetensors":
         save_file(weights, path)
@@ -74,7 +74,7 @@ def test_a_checkpoint_file_for_a_named_architecture(
 def test_a_pickle_of_more_than_weights_is_refused(folder, weights):
     (folder / "open_clip_model.safetensors").unlink()
     torch.save({"state_dict": weights, "code": ModelSource("x")}, folder / "model.pt")
-    with pytest.raises(ModelError, match=r"model.pt is no file of weights alone.*\.safetensors"):
+    with pytest.raises(ModelError, match=r"model.pt holds more than weights.*\.safetensors"):
         build_module(source_of(folder))
 
 
@@ -108,7 +108,7 @@ def test_missing_weights_are_never_replaced_by_random_ones(folder, weights):
 
 
 def test_a_folder_with_a_tag_and_a_missing_checkpoint_are_refused(folder, tmp_path):
-    with pytest.raises(ModelError, match="brings its own weights, but pretrained is 'openai'"):
+    with pytest.raises(ModelError, match="has its own weights, but pretrained is 'openai'"):
         build_module(ModelSource(f"local-dir:{folder}", "openai"))
     missing = str(tmp_path / "none.safetensors")
     for act in (build_module, model_fingerprint):

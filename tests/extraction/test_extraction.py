@@ -1,4 +1,4 @@
-"""Extraction: right numbers in the right rows, the same bytes however it is run, honest errors."""
+"""Extraction: correct numbers and rows, the same bytes for any way to run it, clear errors."""
 
 import hashlib
 import subprocess
@@ -49,7 +49,7 @@ def photos(tmp_path_factory):
 
 
 def make_manifest():
-    """The manifest's rows of one split of a larger data set: their index starts elsewhere."""
+    """Return the rows of one split of a larger data set, whose index does not start at 0."""
     status = ["skipped" if i in (4, 11) else "ok" for i in range(N_IMAGES)]
     paths = [f"{i:02d}.png" for i in range(N_IMAGES)]
     return pd.DataFrame({"path": paths, "status": status}, index=range(100, 100 + N_IMAGES))
@@ -89,7 +89,7 @@ def expected_tokens(tiny, job, key):
 
 
 def shard_bytes(job):
-    """sha256 of every shard file of every store, by store and place."""
+    """Return the sha256 of every shard file by store and path."""
     return {
         (key, path.relative_to(folder).as_posix()): hashlib.sha256(path.read_bytes()).hexdigest()
         for key, folder in job.stores.items()
@@ -208,7 +208,7 @@ def test_a_killed_process_resumes_to_the_same_bytes(tiny, job, photos, tmp_path)
 
 
 def test_a_further_layer_runs_alone(tiny, job, tmp_path):
-    """A store that is finished is not written again when its neighbour is new."""
+    """A finished store is not rewritten for a new store of the same pass."""
     first = replace(job, stores={KEYS[0]: job.stores[KEYS[0]]})
     run(tiny, first)
     before = shard_bytes(first)
@@ -256,7 +256,7 @@ def test_other_dtypes_round_once(tiny, job, dtype, tolerance):
     expected = expected_tokens(tiny, job, KEYS[0])
     np.testing.assert_allclose(tokens, expected, rtol=tolerance, atol=tolerance)
     cast = torch.from_numpy(expected).to(getattr(torch, dtype)).float().numpy()
-    assert (tokens == cast).mean() > 0.99  # the rest: another batch size rounds the other way
+    assert (tokens == cast).mean() > 0.99  # the rest: another batch size rounds differently
 
 
 def test_a_value_too_large_for_float16_stops_with_advice(tiny, job, monkeypatch):
@@ -314,7 +314,7 @@ def test_an_augmented_row_is_stored_as_its_operation_shows_it(tiny, job):
 
 
 def test_memory_holds_a_few_batches_only(tiny, job, monkeypatch):
-    """With a writer that does not move, the decoders stop after a handful of batches."""
+    """If the writer is stuck, the decoders stop after a few batches."""
     decoded = []
     original = ExtractJob.decode
     monkeypatch.setattr(
@@ -363,7 +363,7 @@ def test_progress_counts_finished_ranges(tiny, job, capfd):
 
 
 def test_golden_numbers(tiny, job):
-    """Raise EXTRACT_VERSION when these change on purpose. Tolerance: other torch and CPU builds."""
+    """Raise EXTRACT_VERSION if these numbers change. Tolerance: other torch and CPU builds."""
     assert EXTRACT_VERSION == 1
     run(tiny, job)
     x = ActivationStore(job.stores["resid_post", 2]).read(0, N_USABLE)

@@ -1,6 +1,6 @@
-"""Training from images: the order, the values and the SAEs of a stored run, to the bit.
+"""Training from images gives order, values and SAEs of a stored run, to the bit.
 
-A store that is extracted in batches of one chunk is the twin: the same images in each forward pass.
+The reference is a store extracted in batches of one chunk: the same images per forward pass.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ from clip_sae.sae.files import weights_sha256
 from clip_sae.store import (
     ActivationOverflow,
     ActivationStore,
-    Block,
+    Chunk,
     StoreError,
     TokenStream,
     to_float32,
@@ -55,7 +55,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory):
-    """Per dtype: the job, and the store that extraction makes of it; and the model."""
+    """Make, per dtype, the job and its store; and the model."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("twins")
     source = tiny_source(folder / "clip")
@@ -107,20 +107,20 @@ def live(twins, dtype="float16", **options) -> LiveSource:
     workers=st.integers(1, 3),
     data=st.data(),
 )
-def test_blocks_in_any_order_are_those_of_the_store(twins, dtype, names, workers, data):
+def test_chunks_in_any_order_are_those_of_the_store(twins, dtype, names, workers, data):
     store, source = ActivationStore(twins.stores[dtype]), live(twins, dtype, decode_workers=workers)
-    chunks = [*store.layout.blocks()]
+    chunks = [*store.layout.chunks()]
     chosen = data.draw(st.lists(st.sampled_from(chunks), min_size=1, max_size=5))
 
     def read(origin):
         arrays = store.layout.arrays
-        blocks = [
-            Block(lo, hi, {n: np.zeros((hi - lo, *arrays[n].row_shape), arrays[n].disk_dtype)
+        chunks = [
+            Chunk(lo, hi, {n: np.zeros((hi - lo, *arrays[n].row_shape), arrays[n].disk_dtype)
                            for n in names})
             for lo, hi in chosen
         ]  # fmt: skip
-        assert len([*origin.read_blocks(blocks)]) == len(blocks)
-        return blocks
+        assert len([*origin.read_chunks(chunks)]) == len(chunks)
+        return chunks
 
     for stored, computed in zip(read(store), read(source), strict=True):
         assert [*stored.arrays] == [*computed.arrays] == [*names]
@@ -170,11 +170,11 @@ def test_another_cut_into_forward_passes_agrees_within_rounding(twins, tmp_path)
 
 
 def targets(folder: Path, **changes) -> list[TrainTarget]:
-    """A sweep over k that both routes train in one pass."""
-    block = {**RECIPE, "architecture": "topk", "k": [4, 8], **changes}
+    """Return a sweep over k that both routes train in one pass."""
+    entry = {**RECIPE, "architecture": "topk", "k": [4, 8], **changes}
     return [
         TrainTarget(variant, recipe, folder / variant, {"record": "the same for both"})
-        for variant, recipe in SaeRecipe.from_config("twin", block)
+        for variant, recipe in SaeRecipe.from_config("twin", entry)
     ]
 
 
@@ -215,7 +215,7 @@ def test_saes_from_images_are_those_from_the_store(twins, tmp_path, dtype, token
 
 
 class Dying(LiveStream):
-    """A stream whose process is killed after some batches."""
+    """A stream that raises after some batches, as if its process were killed."""
 
     def __init__(self, *args, dies_after=None, **options):
         super().__init__(*args, **options)
@@ -252,7 +252,7 @@ def test_killed_and_resumed_is_uninterrupted(twins, tmp_path, buffer_images):
     resumed = train("killed")
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
     if buffer_images:
-        # the start of b_dec costs less than its window: it is begun with, not computed again
+        # the start of b_dec costs less than its window: training begins with that window
         assert 2 * N_IMAGES <= whole < 2 * N_IMAGES + buffer_images
         assert resumed < N_IMAGES  # of the second epoch, from the checkpoint's window on
     else:
@@ -292,14 +292,14 @@ def test_a_value_that_the_dtype_does_not_hold_is_refused_with_its_image(twins):
     job = twins.jobs["float16"]
     source = LiveSource(Hot(), job, KEY)
     stream = LiveStream(source, batch_tokens=8, seed=0)
-    image = stream._plan.windows(0)[0].blocks[0, 0]  # the first of the first block that is run
+    image = stream._plan.windows(0)[0].chunks[0, 0]  # the first of the first chunk that is run
     message = (
         rf"resid_post of layer 1: image row {image} \(.*{job.paths()[image].name}, manifest row "
         rf"{job.source_index[image]}\), patch 2, d_model index 5 is inf; float16 is stored up to"
     )
     with pytest.raises(ActivationOverflow, match=message):
         next(stream.epoch(0))
-    cls = LiveStream(source, batch_tokens=8, seed=0, tokens="cls")  # which that value is no part of
+    cls = LiveStream(source, batch_tokens=8, seed=0, tokens="cls")  # without that value
     assert np.isfinite(next(cls.epoch(0))).all()
 
 

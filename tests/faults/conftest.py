@@ -1,4 +1,4 @@
-"""One undisturbed run, copies of it to hit, and the table of what was observed."""
+"""One undisturbed run, copies of it to disturb, and the table of observations."""
 
 import shutil
 from pathlib import Path
@@ -37,7 +37,7 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory) -> FaultProject:
-    """The project with everything built in one run that nothing disturbed; never changed."""
+    """The project, built in one undisturbed run; never changed."""
     project = new_fault_project(tmp_path_factory.mktemp("undisturbed") / "project")
     run = project.run_once()
     assert run.wait() == 0, run.output
@@ -46,7 +46,7 @@ def undisturbed(tmp_path_factory) -> FaultProject:
 
 @pytest.fixture
 def project(undisturbed: FaultProject, tmp_path: Path):
-    """A copy of it; processes that are left at the end are ended."""
+    """A copy of it; the fixture ends leftover processes."""
     path = tmp_path / "project"
     shutil.copytree(undisturbed.path, path, symlinks=True)
     copy = FaultProject(path)
@@ -56,7 +56,7 @@ def project(undisturbed: FaultProject, tmp_path: Path):
 
 
 class Scenario:
-    """What every fault's test says and checks; fills the row of the table."""
+    """The checks of every fault's test; they fill the row of the table."""
 
     def __init__(self, row: Observation, undisturbed: FaultProject) -> None:
         self.row, self.undisturbed = row, undisturbed
@@ -65,32 +65,32 @@ class Scenario:
         self.row.injected = how
 
     def saw(self, run: Run, text: str, project: FaultProject) -> None:
-        """The line of the output that holds `text` is what the user was told."""
+        """Note the line of the output that holds `text` as the message to the user."""
         lines = [line for line in run.output.splitlines() if text in line]
         assert lines, f"nothing said {text!r}:\n{run.output}"
         self.row.saw = without_places(lines[-1], project)
 
     def lost(self, redone: int, finished: int, what: str) -> None:
-        """How much of what was finished has been made again: must be nothing."""
+        """Note the share of finished work that was made again, which must be none."""
         assert redone == 0
         self.row.lost = f"{redone} of {finished} {what}"
 
     def is_whole(self, project: FaultProject) -> None:
-        """All that the undisturbed run made is there, byte for byte.
+        """Check that all files of the undisturbed run exist, byte for byte.
 
-        What a test made under another config may lie beside it, under other names.
+        Files of another config may exist next to them, under other names.
         """
         found, right = project.content(), self.undisturbed.content()
         assert {name for name in right if found.get(name) != right[name]} == set()
 
     def nothing_wrong_served(self, project: FaultProject) -> None:
-        """After the fault each table is absent or the undisturbed run's."""
+        """Check that each table is absent or equals the undisturbed run's."""
         right = self.undisturbed.tables()
         for name, found in project.tables().items():
             assert found == right[name], f"{name} stands and is wrong"
 
     def finish(self, project: FaultProject, *arguments: str, by: str = "`snakemake`") -> Run:
-        """One more snakemake makes everything whole, and leaves nothing to do for another."""
+        """Run snakemake once more; check that it completes everything and leaves nothing to do."""
         run = project.run_once(*arguments)
         assert run.process.returncode == 0, run.output
         self.is_whole(project)
@@ -102,7 +102,7 @@ class Scenario:
 
 @pytest.fixture
 def scenario(request, undisturbed) -> Scenario:
-    """The row of this test's fault: named by the test's mark `fault`."""
+    """The row of this test's fault, named by its mark `fault`."""
     row = Observation(request.node.get_closest_marker("fault").args[0])
     request.config.stash[ROWS].append(row)
     request.node.stash[ROW] = row

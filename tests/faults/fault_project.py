@@ -1,4 +1,4 @@
-"""A small project whose jobs last long enough to be hit, and what is needed to hit them.
+"""A small project whose jobs last long enough to be disturbed, and the tools to disturb them.
 
 One recipe, one table: 150 ranges to extract and 3,000 steps to train, seconds each. Faults are
 injected from outside – signals, limits, disks, files – into the workflow as it is.
@@ -23,13 +23,13 @@ from small_project import CLASSES, Project, new_project, small_config
 
 TARGETS = ("results/table4.csv", "results/table4.md")
 TRAIN = "train_sae"
-# Often enough that a killed training has one behind it.
+# Often enough that a killed training has saved one.
 CHECKPOINTS = ("--set-resources", f"{TRAIN}:checkpoint_every_steps=200")
 IMAGES = 300  # of the training split: two in a range
 
 
 def fault_config(path: Path) -> dict:
-    """The small project's config with one recipe, many ranges and many steps."""
+    """Return the small project's config with one recipe, many ranges and many steps."""
     config = small_config(path)
     config["activations"] |= {"min_shards": 150}
     recipe = config["saes"]["topk_resid"] | {"batch_tokens": 17, "epochs": 10}
@@ -48,7 +48,7 @@ def write_more_images(root: Path) -> None:
 
 
 def new_fault_project(path: Path) -> "FaultProject":
-    """A project with nothing built yet."""
+    """Make a project with nothing built yet."""
     project = FaultProject(new_project(path).path)
     project.write_config(fault_config(path))
     write_more_images(path / "images")
@@ -56,7 +56,7 @@ def new_fault_project(path: Path) -> "FaultProject":
 
 
 class Run:
-    """A snakemake that has been started; what it prints goes to a file."""
+    """A running snakemake; its output goes to a file."""
 
     def __init__(self, project: "FaultProject", arguments: tuple[str, ...]) -> None:
         self.output_path = project.path / f"run-{time.time_ns()}.txt"
@@ -68,7 +68,7 @@ class Run:
                 env=environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # all its jobs can be found, and ended, by its group
+                start_new_session=True,  # its process group finds and ends all jobs
             )
 
     @property
@@ -76,11 +76,11 @@ class Run:
         return self.output_path.read_text()
 
     def job(self, rule: str) -> psutil.Process | None:
-        """The Python process of a job, also one that outlived snakemake.
+        """Return the Python process of a job, also one that outlived snakemake.
 
         Args:
             rule: start of its rule's name. Every job runs the same script, so the log that the
-                process has open tells whose it is.
+                process has open identifies it.
         """
         for process in filter(self._owns, psutil.process_iter()):
             with contextlib.suppress(psutil.Error):
@@ -102,7 +102,7 @@ class Run:
         return found[0]
 
     def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
-        """Poll until the condition holds; fails if the run ends before."""
+        """Poll until the condition holds; fail if the run ends before."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert self.process.poll() is None, f"ended before {what}:\n{self.output}"
@@ -110,7 +110,7 @@ class Run:
             time.sleep(0.005)
 
     def kill(self) -> None:
-        """kill -9 of snakemake itself; its jobs are left."""
+        """Kill snakemake itself with -9, but not its jobs."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
@@ -118,7 +118,7 @@ class Run:
         return self.process.wait(seconds)
 
     def end(self) -> None:
-        """End whatever is left of it: snakemake and all jobs."""
+        """End snakemake and all its jobs."""
         for process in psutil.process_iter():
             if self._owns(process):
                 process.kill()
@@ -132,7 +132,7 @@ class Run:
 
 
 class FaultProject(Project):
-    """A project in which runs are started and hit."""
+    """A project in which tests start and disturb runs."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -145,13 +145,13 @@ class FaultProject(Project):
         return run
 
     def run_once(self, *arguments: str) -> Run:
-        """One snakemake from start to end, however it ends."""
+        """Run one snakemake to its end, with or without an error."""
         run = self.start(*arguments)
         run.wait()
         return run
 
     def clip_sae(self, *arguments: str) -> subprocess.CompletedProcess:
-        """`python -m clip_sae …` in the project."""
+        """Run `python -m clip_sae …` in the project."""
         environment = os.environ | {"PYTHONPATH": str(self.path / "src")}
         command = [sys.executable, "-m", "clip_sae", *arguments]
         return subprocess.run(
@@ -159,7 +159,7 @@ class FaultProject(Project):
         )
 
     def forget(self, *folders: str) -> None:
-        """Remove what a run shall make again: folders below results, and the tables."""
+        """Remove folders below results and the tables, so that a run makes them again."""
         for name in (*folders, "measurements"):
             shutil.rmtree(self.path / "results" / name, ignore_errors=True)
         for table in (self.path / "results").glob("table*"):
@@ -169,21 +169,21 @@ class FaultProject(Project):
 
     @property
     def store(self) -> Path:
-        """The store of the training split."""
+        """Return the store of the training split."""
         [spec] = self.path.glob("results/activations/*/general-train/*/spec.json")
         return spec.parent
 
     def start_and_reach(self, ranges: int, *arguments: str) -> tuple[Run, psutil.Process]:
-        """A run that extracts from nothing, and its job, when so many ranges are finished."""
+        """Start a run that extracts everything; return it and its job after this many ranges."""
         self.forget("activations", "saes")
         run = self.start(*arguments)
         run.wait_until(lambda: len(self.finished_ranges()) > 0, "the first range is written")
-        job = run.job("extract_")  # the other split's takes both cores as well
+        job = run.job("extract_")  # the other split's job uses both cores too
         run.wait_until(lambda: len(self.finished_ranges()) >= ranges, f"{ranges} are written")
         return run, job
 
     def train_and_reach_checkpoint(self) -> tuple[Run, psutil.Process]:
-        """A run that trains from nothing, and its job, when its first checkpoint is written."""
+        """Start a run that trains everything; return it and its job after the first checkpoint."""
         self.forget("saes")
         run = self.start(*CHECKPOINTS)
         job = run.wait_for_job("train_")
@@ -191,7 +191,7 @@ class FaultProject(Project):
         return run, job
 
     def finished_ranges(self) -> dict[str, int]:
-        """Part file → time of writing, of the training store; {} before it is begun."""
+        """Return {part file: time of writing} of the training store; {} before it exists."""
         parts = self.path.glob("results/activations/*/general-train/*/parts/*.json")
         return {part.name: part.stat().st_mtime_ns for part in parts}
 
@@ -200,9 +200,9 @@ class FaultProject(Project):
         return found[0] if found else None
 
     def content(self) -> dict[str, str]:
-        """sha256 by path of the tables, the SAE and the stores' chunks: what must come out equal.
+        """Return {path: sha256} of the tables, the SAE and the stores' chunks, which must be equal.
 
-        Left out is what records the run itself: times in sidecars, logs, benchmarks.
+        Records of the run itself are left out: times in sidecars, logs, benchmarks.
         """
         results = self.path / "results"
         files = [
@@ -220,12 +220,12 @@ class FaultProject(Project):
         }
 
     def tables(self) -> dict[str, str]:
-        """sha256 of the final tables that are there."""
+        """Return the sha256 of the existing final tables."""
         return {name: h for name, h in self.content().items() if name.startswith("table4.")}
 
 
 def without_places(text: str, project: FaultProject) -> str:
-    """A message with what differs from run to run taken out: folders, process numbers, times."""
+    """Return a message without folders, process numbers and times, which differ between runs."""
     text = text.replace(f"{project.path}/", "").replace(str(project.path), "the project")
     text = re.sub(r"process \d+ on \S+, since [^,]+, in [^,;)]+", "process … on …, since …", text)
     text = re.sub(r"\S*/bin/python\S* (\S*/)tmp\w+\.", r"python \1", text)

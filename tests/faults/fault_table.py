@@ -1,4 +1,4 @@
-"""What was observed of each fault, and its table: written by the run, never by hand."""
+"""Observations of each fault, and their table: written by the run, never by hand."""
 
 import time
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Content that is broken: an image before and after it was listed, a shard of a store."""
+"""Broken content: an image before and after indexing, a shard of a store."""
 
 import os
 
@@ -10,7 +10,7 @@ SHARD = "acts.zarr/patch/c/75/0/0"
 
 
 def break_image(project) -> bytes:
-    """Cut an image in half; returns what it was."""
+    """Cut an image in half; return its old bytes."""
     path = project.path / IMAGE
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])

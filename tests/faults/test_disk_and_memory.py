@@ -12,7 +12,7 @@ NO_SPACE = "No space left on device"
 
 @pytest.fixture
 def disk(project):
-    """The project's results on a file system of their own, whose size can be changed."""
+    """Put the project's results on a separate file system, whose size can be changed."""
     results, aside = project.path / "results", project.path / "aside"
 
     def mount(*options: str) -> bool:
@@ -20,7 +20,7 @@ def disk(project):
         return subprocess.run(command, capture_output=True).returncode == 0
 
     def resize(kilobytes: int) -> None:
-        """To what is used and so much more."""
+        """Set the size to the used bytes plus `more`."""
         used = shutil.disk_usage(results).used // 1024
         assert mount("-o", f"remount,size={used + kilobytes}k")
 
@@ -82,7 +82,7 @@ def test_disk_full_where_a_table_is_written(project, scenario, disk, undisturbed
         )
     (project.path / "results/logs/.table4.log.lock").touch()
     disk(0)
-    with pytest.raises(OSError):  # what is left of the last block
+    with pytest.raises(OSError):  # the rest of the last disk block
         (project.path / "results/ballast").write_bytes(bytes(1 << 20))
     run = project.run_once()
     assert run.process.returncode != 0
@@ -98,7 +98,7 @@ def test_disk_full_where_a_table_is_written(project, scenario, disk, undisturbed
 
 @pytest.fixture
 def memory_group():
-    """A function that gives a process less memory than it needs: the kernel's killer ends it."""
+    """Return a function that limits a process's memory, so that the kernel kills it."""
     for parent, limit in (("memory", "memory.limit_in_bytes"), ("", "memory.max")):
         group = Path("/sys/fs/cgroup", parent, f"clip-sae-fault-{os.getpid()}")
         try:
@@ -112,7 +112,7 @@ def memory_group():
         pytest.skip("a memory group (cgroup) can be made by root only, and not everywhere")
 
     def starve(job) -> None:
-        # Before the job enters: what it holds already stays on its old group's account.
+        # Before the job enters: memory that it holds already counts for its old group.
         (group / limit).write_text("200K")
         (group / "cgroup.procs").write_text(str(job.pid))
 

@@ -6,7 +6,7 @@ K = "saes.topk_resid.k"
 
 
 def train_and_edit(project, edit):
-    """A run that trains, and the edit in the middle of it; returns it when it has ended."""
+    """Start a training, edit during it, and return the run after its end."""
     project.forget("saes")
     run = project.start()
     run.wait_for_job("train_")
@@ -21,7 +21,7 @@ def test_config_edited_during_a_run(project, scenario):
     scenario.injected("`k: 4` set to 3 in config.yaml while the SAE trains; later back to 4")
     run = train_and_edit(project, lambda: project.edit_config(K, 3))
     assert run.process.returncode == 0, run.output
-    scenario.is_whole(project)  # what was planned was made, under the name of what it is
+    scenario.is_whole(project)  # the planned output was made, under its own digest
     again = project.run_once()
     assert again.process.returncode == 0, again.output
     assert project.tables()["table4.csv"] != scenario.undisturbed.tables()["table4.csv"]

@@ -10,7 +10,7 @@ DAY = 86_400
 
 
 def make_stale(project) -> None:
-    """Give the standing table another content, and the record of an older config."""
+    """Give the existing table another content, and the record of an older config."""
     table = project.path / "results/table4.csv"
     table.write_text("layer,ce\n1,0.0\n")
     record = table.with_name("table4.csv.spec.json")

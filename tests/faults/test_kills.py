@@ -8,7 +8,7 @@ import pytest
 
 
 def redone(kept: dict, now: dict) -> int:
-    """How many of the ranges that were finished have been written again."""
+    """Return the share of finished ranges that were written again."""
     return sum(now[part] != kept[part] for part in kept)
 
 
@@ -50,7 +50,7 @@ def test_snakemake_killed_and_its_job_lives_on(project, scenario):
     scenario.injected("`kill -9` of snakemake while it extracts; then, at once, `snakemake`")
     run, job = project.start_and_reach(10)
     run.kill()
-    job.suspend()  # so that it is certainly there when the next run begins
+    job.suspend()  # so that it certainly exists when the next run begins
     kept = project.finished_ranges()
     scenario.nothing_wrong_served(project)
     again = project.start()

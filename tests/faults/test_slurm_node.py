@@ -21,7 +21,7 @@ def slurm(*command: str) -> str:
 
 @pytest.fixture
 def node():
-    """The one node of a Slurm of this machine's own."""
+    """The only node of a Slurm on this machine."""
     if reason := cluster.missing():
         pytest.skip(reason)
     cluster.start()

@@ -10,12 +10,12 @@ SENTENCE = "another snakemake ("
 
 def check_second_is_refused(project, second, scenario):
     run, job = project.start_and_reach(5)
-    job.suspend()  # so that it is not over before the second one is there
+    job.suspend()  # so that it does not end before the second one starts
     dry = second.run_once("--dry-run")
     assert dry.process.returncode == 0 and SENTENCE not in dry.output
     refused = second.run_once()
     assert refused.process.returncode != 0
-    assert "Execute" not in refused.output  # no job was begun
+    assert "Execute" not in refused.output  # no job started
     scenario.row.detected = "by the lock on the results folder; a dry run passes"
     scenario.saw(refused, SENTENCE, project)
     assert f"process {run.process.pid} " in refused.output

@@ -1,4 +1,4 @@
-"""Changes through adaptation in a config: mistakes are sentences, edits change what they must."""
+"""Adaptation changes in a config: mistakes give sentences, edits change the right digests."""
 
 import copy
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_mistakes_are_sentences(mistake):
 
 
 def digests(plan: Plan) -> dict[str, str]:
-    """{name: digest} of the answers of every method, the tables, the figure and the Markdown."""
+    """Return {name: digest} of every method's answers, the tables, the figure and the Markdown."""
     found = {}
     for step in plan.steps.values():
         if step.rule.name == "measure_changes":

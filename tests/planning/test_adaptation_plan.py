@@ -1,4 +1,4 @@
-"""Adaptation in a config: mistakes are sentences, edits change what depends on them."""
+"""Adaptation in a config: mistakes give sentences, edits change the right digests."""
 
 import copy
 from pathlib import Path
@@ -20,7 +20,7 @@ CHECKPOINT = {"kind": "checkpoint", "pretrained": "tuned.safetensors"}
 
 
 def edited(edits: dict) -> dict:
-    """The demo's config with keys set, written `a.b.c`."""
+    """Return the demo's config with keys set, written `a.b.c`."""
     config = copy.deepcopy(DEMO)
     for dotted, value in edits.items():
         *parents, last = dotted.split(".")
@@ -37,7 +37,7 @@ def plan_of(edits: dict | None = None) -> Adaptation:
 
 
 def trained(adaptation: Adaptation) -> set[str]:
-    """Paths of all trained prompts."""
+    """Return the paths of all trained prompts."""
     steps = adaptation.plan.steps.items()
     return {path for path, step in steps if step.rule.name == "train_adaptation"}
 

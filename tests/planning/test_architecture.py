@@ -1,4 +1,4 @@
-"""Sizes of image towers from configuration files, and the sentences for those we cannot enter."""
+"""Sizes of image towers from configuration files, and errors for unsupported towers."""
 
 import json
 import subprocess

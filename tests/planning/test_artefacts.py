@@ -1,4 +1,4 @@
-"""What makes an artefact out of date, and what does not."""
+"""Changes that make an artefact stale, and changes that do not."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_other_upstream_is_stale(tmp_path):
     old = Artefact("r/s-{digest}/COMPLETE.json", "store", {"layer": 0})
     new = Artefact("r/s-{digest}/COMPLETE.json", "store", {"layer": 1})
     publish(table(tmp_path, [old]))
-    assert why_stale(table(tmp_path, [new]), {}) == "changed: what it is computed from"
+    assert why_stale(table(tmp_path, [new]), {}) == "changed: its inputs"
 
 
 def test_file_without_record_is_stale(tmp_path):
@@ -65,8 +65,10 @@ def test_changed_content_upstream_is_stale_at_any_depth(tmp_path):
     publish(artefact, {"dataset:a": "1"})
     assert why_stale(artefact, {"dataset:a": "1"}) is None
     assert why_stale(artefact, {"dataset:a": "2"}) == "the content of dataset:a has changed"
-    assert why_stale(artefact, {"dataset:b": "2"}) is None  # not what it was made from
-    assert why_stale(artefact, {}) is None  # not known now
+    assert why_stale(artefact, {"dataset:b": "2"}) is None  # not a recorded source
+    assert why_stale(artefact, {}) is None
+
+    # unknown now
 
 
 def test_a_set_made_of_another_is_stale_with_that_other(tmp_path):

@@ -1,4 +1,4 @@
-"""Concepts and quality in a config: mistakes are sentences, edits change what follows."""
+"""Concepts and quality in a config: mistakes give sentences, edits change the right digests."""
 
 import copy
 from pathlib import Path
@@ -20,7 +20,7 @@ ENCODER = {"name": "other", "model": "ViT-B-32", "pretrained": "laion2b_s34b_b79
 
 
 def edited(edits: dict) -> dict:
-    """The demo's config with keys set, written `a.b.c`."""
+    """Return the demo's config with keys set, written `a.b.c`."""
     config = copy.deepcopy(DEMO)
     for dotted, value in edits.items():
         *parents, last = dotted.split(".")
@@ -84,12 +84,12 @@ def plan_of(edits: dict | None = None) -> Plan:
 
 
 def jobs(plan: Plan, rule: str) -> list[Step]:
-    """The steps of one rule, each once."""
+    """Return the steps of one rule, each once."""
     return list({s.name: s for s in plan.steps.values() if s.rule.name == rule}.values())
 
 
 def made(plan: Plan, rule: str) -> Artefact:
-    """What the only job of a rule makes."""
+    """Return the artefact of the only job of a rule."""
     [step] = jobs(plan, rule)
     return step.artefacts[0]
 

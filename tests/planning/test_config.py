@@ -14,7 +14,7 @@ PAPER = yaml.safe_load((ROOT / "workflow/experiments/paper.yaml").read_text())
 
 
 def edited(**edits) -> dict:
-    """The paper's config with keys set, written `a__b__c`; a value of None removes the key."""
+    """Return the paper's config with keys set, written `a__b__c`; None removes a key."""
     config = copy.deepcopy(PAPER)
     for dotted, value in edits.items():
         *parents, last = dotted.split("__")
@@ -58,11 +58,11 @@ MISTAKES = {
     "missing key": ({"activations__layers": None}, r"activations: the key `layers` is missing"),
     "unknown data set": (
         {"saes__topk_resid__dataset": "imagnet"},
-        r"saes\.topk_resid\.dataset: 'imagnet' is not under `datasets`; there are: imagenet",
+        r"saes\.topk_resid\.dataset: 'imagnet' is not under `datasets`; its entries: imagenet",
     ),
     "unknown recipe": (
         {"analyses__l0__recipe": "vanila"},
-        r"analyses\.l0\.recipe: 'vanila' is not under `saes`; there are: vanilla_mlp",
+        r"analyses\.l0\.recipe: 'vanila' is not under `saes`; its entries: vanilla_mlp",
     ),
     "unknown recipe of the frontier": (
         {"analyses__frontier__recipes": ["frontier_topk", "frontier_tpk"]},
@@ -144,7 +144,7 @@ def test_defaults_are_filled_in_at_every_depth():
     config = validate_config(PAPER, SCHEMA)
     assert config["datasets"]["imagenet"]["fingerprint"] == "size"
     assert config["activations"]["permute_seed"] == 0
-    assert "fingerprint" not in PAPER["datasets"]["imagenet"]  # the input is left as it was
+    assert "fingerprint" not in PAPER["datasets"]["imagenet"]  # the input is unchanged
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,6 @@ def test_every_key_of_the_schema_is_described():
 
     schema = yaml.safe_load(SCHEMA.read_text())
     blocks = [schema, *schema["$defs"].values()]
-    simple = ("dataset", "seed")  # said by the name under which they stand
+    simple = ("dataset", "seed")  # reported under their own names
     found = [path for block in blocks for path in undescribed(block, "")]
     assert [path for path in found if path.split(".")[-1] not in simple] == []

@@ -1,4 +1,4 @@
-"""Names in a config become folders and files: none may leave the results, nor hold a wildcard."""
+"""Names in a config become folders and files: none may leave the results or hold a wildcard."""
 
 import copy
 from pathlib import Path
@@ -11,7 +11,7 @@ from clip_sae.planning.config import ConfigError, validate_config
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
-# Mappings whose keys are names that stand in paths.
+# Mappings whose keys are part of paths.
 OWN_NAMES = (
     "datasets",
     "saes",
@@ -19,7 +19,7 @@ OWN_NAMES = (
     "analyses.adaptation.datasets",
     "analyses.adaptation.methods",
 )
-# The same, where the names must be those of data sets.
+# Mappings whose keys must be names of data sets.
 NAMES_OF_SETS = ("analyses.suppression.sets", "analyses.typographic.sets")
 # Values that are names, or paths below a folder.
 VALUES = (
@@ -38,7 +38,7 @@ def demo() -> dict:
 
 
 def place(config: dict, dotted: str) -> tuple:
-    """The mapping or list in which the last part of `a.b.c` is a key, and that key."""
+    """Return the mapping or list in which the last part of `a.b.c` is a key, and that key."""
     *parents, last = (int(part) if part.isdigit() else part for part in dotted.split("."))
     for key in parents:
         config = config[key]
@@ -62,7 +62,7 @@ def test_names_cannot_leave_their_folder(name):
     with pytest.raises(ConfigError) as refused:
         validate_config(config, SCHEMA)
     lines = str(refused.value).splitlines()
-    allowed = VALUES[3:] if name == "{wildcard}" else ()  # files that are there, not names
+    allowed = VALUES[3:] if name == "{wildcard}" else ()  # existing files, not names
     for dotted in {*OWN_NAMES, *VALUES} - {*allowed}:
         assert any(f"  {dotted}: {name!r} does not match" in line for line in lines), dotted
 
@@ -83,7 +83,7 @@ def test_the_results_folder_has_no_wildcards(name):
 
 @pytest.mark.parametrize("name", ["../elsewhere/results", "/scratch/me/results-2"])
 def test_the_results_folder_may_be_anywhere(name):
-    """The config is its owner's, who says where results go; only data may not."""
+    """The owner of the config decides where results go; data must not."""
     assert validate_config({**DEMO, "results": name}, SCHEMA)["results"] == name
 
 

@@ -1,7 +1,8 @@
-"""Every declaration of every config: nothing but what a step declares reaches its function."""
+"""Every declaration of every config: a function gets only the declared reads and values."""
 
 import ast
 import inspect
+import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -11,11 +12,14 @@ from small_project import small_config
 
 from clip_sae.analyses.planned import planned
 from clip_sae.planning.config import load_config, validate_config
-from clip_sae.planning.declared import each_step, paths_in, repeated, undeclared
 from clip_sae.planning.plan import Plan
 from clip_sae.planning.reads import Images, Inside, leaves
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from house_statements import each_step, paths_in, repeated, undeclared  # noqa: E402
+
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 CONFIGS = {
     "demo": "config.yaml",
@@ -44,7 +48,7 @@ def test_every_path_that_a_function_gets_is_read(plan):
 
 
 def test_a_path_that_no_read_declares_is_found(plan):
-    """The check itself: a path among the values, or next to a declared folder."""
+    """The check finds a path among the values, or next to a declared folder."""
     [step, *_] = [step for step in each_step(plan) if step.rule.name == "measure_firing"]
     for path in (f"{plan.results}/datasets.csv", f"{plan.results}/saes-of-another/x"):
         assert undeclared(plan, replace(step, values={"path": path})) == [path]
@@ -53,20 +57,20 @@ def test_a_path_that_no_read_declares_is_found(plan):
 
 
 def test_values_hold_no_path_of_the_results(plan):
-    """What is computed reaches a function as a read; a path among the values has no digest."""
+    """Outputs reach a function as reads; a path among the values has no digest."""
     for step in each_step(plan):
         found = [path for path in paths_in(step.values) if path.startswith(f"{plan.results}/")]
         assert not found, f"{step.name}: {found}"
 
 
 def test_every_value_is_stated_once(plan):
-    """No value stands under two names, neither among the values nor once more among the reads."""
+    """No value has two names, among the values or among values and reads."""
     twice = {step.name: repeated(step) for step in each_step(plan)}
     assert not {name: values for name, values in twice.items() if values}
 
 
 def test_functions_take_exactly_what_is_declared(plan):
-    """Every keyword exists, every parameter without a default is given, and each is used."""
+    """Every keyword exists, every parameter without a default is given, and all are used."""
     for run in {step.run for step in each_step(plan)}:
         module, _, name = run.partition(":")
         function = getattr(import_module(module), name)

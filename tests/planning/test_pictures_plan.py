@@ -1,4 +1,4 @@
-"""Pictures and augmented sets in a config: mistakes are sentences, edits change what follows."""
+"""Pictures and augmented sets: mistakes give sentences, edits change the right digests."""
 
 import copy
 from functools import cache
@@ -48,7 +48,7 @@ MISTAKES = {
     ),
     "an unknown source": (
         {"datasets.turned.augment.dataset": "birds"},
-        r"augment\.dataset: 'birds' is not under `datasets`; there are: general",
+        r"augment\.dataset: 'birds' is not under `datasets`; its entries: general",
     ),
     "itself": (
         {"datasets.turned.augment.dataset": "turned"},
@@ -91,7 +91,7 @@ def test_pictures_need_something_to_show():
 
 
 def plan_of(edits: dict | None = None, without: str = "") -> Plan:
-    """The plan of the edited config, without one of its analyses."""
+    """Return the plan of the edited config, without one of its analyses."""
     config = edited(edits or {})
     config["analyses"].pop(without, None)
     config = validate_config(config, SCHEMA)
@@ -99,7 +99,7 @@ def plan_of(edits: dict | None = None, without: str = "") -> Plan:
 
 
 def digests(edits: dict | None = None) -> dict[str, str]:
-    """{what: digest} of everything that the analysis makes, and of the augmented set."""
+    """Return {output: digest} of the analysis and of the augmented set."""
     plan = plan_of(edits)
     pictures = plan.of("pictures")
     drawn = {name: plan.steps[f"results/{name}.png"].makes[""] for name in pictures.figures}
@@ -146,7 +146,7 @@ def test_an_augmented_set_reads_the_files_and_follows_the_content_of_its_source(
     store = plan.store(StoreKey("turned", "train", "resid_post", 3))
     sources = [artefact.source for artefact in store.sources()]
     assert sources == ["dataset:turned", "dataset:waterbirds", "model:demo"]
-    # a key that other sets do not have leaves their digests as they were
+    # a key of one set does not change the digests of others
     assert "augment" not in plan.index("waterbirds").spec
 
 
@@ -168,7 +168,7 @@ def test_figures_are_those_that_the_config_has():
 
 
 def test_figures_read_the_images_that_they_show():
-    """A made set's pixels as well, so that a deleted folder comes back before it is drawn."""
+    """Steps wait for a made set's pixels too, so that a deleted folder is made first."""
     plan = plan_of()
     for figure in plan.of("pictures").figures:
         step = plan.steps[f"results/{figure}.png"]

@@ -1,4 +1,4 @@
-"""The plan: what does and does not change where an artefact lies."""
+"""The plan: edits that change the path of an artefact, and edits that do not."""
 
 from functools import cache
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_an_unknown_compression_is_a_sentence():
 
 
 def plan_with(edits=None, **recipe):
-    """The plan of the demo with a recipe `own` on val images, changed by dotted edits."""
+    """Return the plan of the demo with a recipe `own` on val images and dotted edits."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["saes"]["own"] = config["saes"]["topk_resid"] | {"split": "val"} | recipe
     for dotted, value in (edits or {}).items():
@@ -60,7 +60,7 @@ def test_a_streamed_recipe_wants_no_store_and_says_what_its_tokens_are():
     reads = plan.training_step("own", 3).reads
     assert set(reads) == {"clip", "images"} and not plan.extraction_jobs()
     assert sae.artefact.upstream == (plan.model, plan.index("general"))
-    store = plan.store(plan.training_key("own", 3))  # which the tokens would otherwise come from
+    store = plan.store(plan.training_key("own", 3))  # the default source of tokens
     assert sae.artefact.spec["stream"] == store.spec
     assert {a.source for a in sae.artefact.sources()} == {"model:demo", "dataset:general"}
     assert sae.recipe == plan_with().saes("own", 3)[0].recipe
@@ -72,7 +72,7 @@ def test_without_streaming_nothing_changes():
     assert set(plain.spec) == {"version", "recipe"} and "stream" not in plain.spec["recipe"]
     plan = plan_with()
     store = plan.store(plan.training_key("own", 3))
-    assert plan.extraction_jobs() == []  # asking for a store does not make it wanted
+    assert plan.extraction_jobs() == []  # a lookup of a store does not add it to the plan
     assert plan.training_step("own", 3).reads == {"store": store}
     assert [job.name for job in plan.extraction_jobs()] == ["general_val_block0"]
 
@@ -89,14 +89,14 @@ def streamed_path():
         ("activations.preprocess", "squash", True),
         ("activations.exif", "ignore", True),
         ("activations.permute_seed", 7, True),
-        ("activations.chunk_mb", 0.25, True),  # the blocks that are shuffled
+        ("activations.chunk_mb", 0.25, True),  # the chunks that are shuffled
         ("activations.min_shards", 16, True),
         ("model.precision", "float32", True),
         ("datasets.general.draw.seed", 1, True),
         ("saes.own.hook", "mlp_out", True),
         ("saes.own.split", "test", True),
         ("saes.own.tokens", "cls", True),
-        ("activations.compression", "zstd", False),  # of files that are not written
+        ("activations.compression", "zstd", False),  # of files that do not exist
         ("activations.layers_per_job", 1, False),
         ("zeroshot.templates", "none", False),
     ],
@@ -124,7 +124,7 @@ def test_streaming_is_yes_or_no():
 
 
 def test_the_order_of_analyses_has_no_meaning():
-    """The whole plan is the same whichever analysis is declared first."""
+    """The plan does not depend on the order of the analyses."""
     config = validate_config(yaml.safe_load((ROOT / "config.yaml").read_text()), SCHEMA)
     whole = planned(config, workflow=ROOT / "workflow", src=ROOT / "src")
     other = Plan(config, workflow=ROOT / "workflow", src=ROOT / "src")

@@ -1,4 +1,4 @@
-"""Recipes: defaults, products of lists, variant names, and what each mistake is told."""
+"""Recipes: defaults, products of lists, variant names, and a sentence for each mistake."""
 
 import json
 import re
@@ -23,7 +23,7 @@ VANILLA = {"architecture": "vanilla", "expansion_factor": 8, "l1_coefficient": 1
 TOPK = {"architecture": "topk", "expansion_factor": 8, "k": 32}
 JUMPRELU = {"architecture": "jumprelu", "expansion_factor": 8, "l0_coefficient": 0.01}
 MATRYOSHKA = {**TOPK, "architecture": "matryoshka"}
-# What each architecture needs; together they make a sweep over all of them.
+# Keys of each architecture; together they make a sweep over all of them.
 NEEDS = {"k": 32, "l1_coefficient": 1e-4, "l0_coefficient": 0.01}
 
 
@@ -77,7 +77,7 @@ def of_architecture(architecture: str, **changes) -> SaeRecipe:
 
 
 def test_every_key_is_known_to_all_tables():
-    """A key added to the recipe needs a rule for its value, and a word on lists of it."""
+    """A new key of the recipe needs a rule for its value, and one for lists of it."""
     names = {field.name for field in fields(SaeRecipe)}
     assert set(RULES) == names
     assert set(SPECIAL_KEYS) <= names and set(SWEEP_KEYS + PASS_KEYS + LIST_KEYS) <= names
@@ -88,7 +88,7 @@ def test_every_key_is_known_to_all_tables():
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_idle_keys_are_left_out_of_the_digest(architecture):
-    """So that a new kind of SAE changes no digest of the others."""
+    """A new kind of SAE must not change the digests of the others."""
     plain = of_architecture(architecture).to_dict()
     rules = ARCHITECTURES[architecture]
     assert set(SPECIAL_KEYS) & set(plain) == set(rules.needs + rules.may)
@@ -137,7 +137,7 @@ def test_a_list_of_architectures_gives_each_the_keys_that_it_knows():
 
 def test_prefixes_are_numbers_of_latents():
     [(variant, recipe)] = SaeRecipe.from_config("demo", {**MATRYOSHKA, "prefixes": [0.1, 0.2, 1]})
-    assert variant == "base"  # a list that is one value is no sweep
+    assert variant == "base"  # a key whose value is a list is no sweep
     assert recipe.prefix_latents(50) == (5, 10, 50)
     assert recipe.prefix_latents(4) == (1, 4)  # 0.4 and 0.8 of a latent are the same one
     assert of_architecture("matryoshka").prefix_latents(64) == (4, 8, 16, 32, 64)

@@ -32,4 +32,4 @@ def test_parts_depend_on_what_the_whole_does_and_its_digest_not_on_them():
     assert len({part.path for part in two + three}) == 5
     assert all(part.upstream == (source,) for part in two)
     assert two[0].path.startswith(str(stores[0].folder))
-    assert two[0].sidecar.name == "COMPLETE.json"  # it says itself what it was made from
+    assert two[0].sidecar.name == "COMPLETE.json"  # it records its own inputs

@@ -40,7 +40,7 @@ def test_what_json_cannot_hold_is_refused():
 
 @pytest.fixture
 def package(tmp_path):
-    """A package: a imports b by name, b imports c relatively, d is imported by none."""
+    """Make a package: a imports b by name, b imports c relatively, nothing imports d."""
     folder = tmp_path / "src" / "p"
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text("")
@@ -114,7 +114,7 @@ def test_what_is_not_a_whole_object_reads_as_none(tmp_path, content):
 
 
 def test_parsed_code_is_kept_between_runs_and_never_outlives_an_edit(tmp_path):
-    """Each reading in a process of its own, as in the jobs of a cluster."""
+    """Each reading is a separate process, as in the jobs of a cluster."""
     src, kept = tmp_path / "src", tmp_path / "kept.json"
     package = src / "p"
     package.mkdir(parents=True)

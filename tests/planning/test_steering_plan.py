@@ -1,4 +1,4 @@
-"""What a steering measurement depends on, and what it does not."""
+"""Edits that change a steering measurement, and edits that do not."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 
 class Steering:
-    """The steps of `analyses.steering` of a plan."""
+    """Return the steps of `analyses.steering` of a plan."""
 
     def __init__(self, plan):
         self.plan = plan
@@ -43,7 +43,7 @@ class Steering:
 
 @pytest.fixture
 def steering(monkeypatch):
-    """Steps of the demo with keys of `analyses.steering` set."""
+    """Return the demo's steps with keys of `analyses.steering` set."""
     monkeypatch.chdir(ROOT)  # the demo CLIP's path is relative
 
     def plan(**edits):
@@ -93,7 +93,7 @@ def test_the_content_of_a_word_list_counts_and_its_name_is_in_the_path(steering,
         found.append(steering(vocabulary={"words": str(file)}).vocabulary.path)
     assert found[0] == found[2] != found[1]
     assert "/vocabulary/list-" in found[0]
-    # a list that is not there yet is planned all the same; its hash, where given, stands for it
+    # a missing list is planned too; its hash, if given, stands for it
     words = {"words": str(tmp_path / "20k.txt"), "sha256": GOOGLE_20K_SHA256}
     absent = steering(vocabulary=words).vocabulary
     assert absent.spec["sha256"] == GOOGLE_20K_SHA256
@@ -118,7 +118,7 @@ def test_traces_are_of_the_last_layer_unless_latents_are_named(steering):
     steps = [s.step("measure_traces") for s in (plan, named)]
     assert [step.reads["files"]["sae"].layer for step in steps] == [5, 3]
     assert [step.values["named"] for step in steps] == [None, [4, 9]]
-    # the latents are chosen from those measured, unless they are named
+    # unless named, latents are chosen from the measured ones
     measured = plan.made("measure_steering", "latent", "05")
     assert [measured in artefacts_of(step.reads) for step in steps] == [True, False]
     assert named.made("measure_traces").digest != plan.made("measure_traces").digest

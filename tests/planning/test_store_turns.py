@@ -1,4 +1,4 @@
-"""Turns of layers: every order of extraction and deletion that they ask for exists."""
+"""Turns of layers: a valid order of their extractions and deletions exists."""
 
 import pytest
 from hypothesis import given, settings
@@ -27,7 +27,7 @@ def test_what_reads_several_layers_ties_them_and_is_named():
     assert [turn.layers for turn in found] == [(0,), (1, 2), (3,)]
     assert [turn.ties for turn in found] == [(), ("map",), ()]
     without = turns(stores_of(4), upstream, set(upstream) - {"map"}, 1)
-    assert len(without) == 4  # what is not going to be made ties nothing
+    assert len(without) == 4  # outputs that are not made tie no layers together
 
 
 def test_saes_of_later_layers_tie_as_well():
@@ -42,7 +42,7 @@ def test_a_map_of_another_split_over_all_layers_ties_its_own_split_only():
     upstream = {f"sae{layer}": {f"general-train-{layer}"} for layer in range(3)}
     upstream["map"] = {*test, *upstream}
     found = turns(train | test, upstream, upstream, 1)
-    assert [(turn.place[1], turn.layers) for turn in found] == [
+    assert [(turn.split[1], turn.layers) for turn in found] == [
         ("test", (0, 1, 2)),
         ("train", (0,)),
         ("train", (1,)),
@@ -52,7 +52,7 @@ def test_a_map_of_another_split_over_all_layers_ties_its_own_split_only():
 
 def test_only_ways_through_up_to_date_files_mask_what_a_run_makes():
     upstream = {"table": {"rows", "index"}, "rows": {"sae"}, "sae": {"store"}, "store": {"index"}}
-    assert masked(upstream, ["table"], {"rows", "sae", "store"}) == set()  # all ways are plain
+    assert masked(upstream, ["table"], {"rows", "sae", "store"}) == set()  # all paths are plain
     assert masked(upstream, ["table"], {"store"}) == {"store"}  # behind rows and sae
     assert masked(upstream, ["table"], {"table", "rows", "store"}) == {"store"}
     assert masked(upstream, ["table"], {"index", "sae"}) == {"sae"}  # the index is read directly
@@ -61,9 +61,9 @@ def test_only_ways_through_up_to_date_files_mask_what_a_run_makes():
 def test_missing_things_run_where_something_wants_them():
     upstream = {"sae": {"store"}, "rows": {"sae", "test"}, "table": {"rows"}, "other": {"sae"}}
     assert will_run(upstream, ["table"], stale=(), missing=()) == set()
-    assert will_run(upstream, ["table"], (), {"sae"}) == set()  # a whole table wants no SAE
+    assert will_run(upstream, ["table"], (), {"sae"}) == set()  # an existing table needs no SAE
     assert will_run(upstream, ["table"], {"rows"}, {"sae"}) == {"rows", "sae"}
-    assert will_run(upstream, ["table"], {"other"}, ()) == set()  # not asked for
+    assert will_run(upstream, ["table"], {"other"}, ()) == set()  # not requested
     assert closure(upstream, ["other"]) == {"other", "sae", "store"}
     assert readers(upstream, ["store", "test"], closure(upstream, ["table"])) == {
         "store": ["sae"],
@@ -73,7 +73,7 @@ def test_missing_things_run_where_something_wants_them():
 
 @st.composite
 def studies(draw):
-    """Stores of two splits, SAEs of them, and what reads any of these."""
+    """Draw stores of two splits, SAEs of them, and readers of both."""
     stores = stores_of(draw(st.integers(1, 5)))
     stores |= stores_of(draw(st.integers(1, 5)), ("general", "test"))
     upstream: dict[str, set[str]] = {}
@@ -90,15 +90,15 @@ def test_no_turn_ever_waits_for_itself(study, at_once):
     stores, upstream, among = study
     found = turns(stores, upstream, among, at_once)
     for place in {place for place, _ in stores.values()}:
-        layers = [layer for turn in found if turn.place == place for layer in turn.layers]
+        layers = [layer for turn in found if turn.split == place for layer in turn.layers]
         assert layers == sorted(layer for where, layer in stores.values() if where == place)
     assert all(turn.ties or len(turn.layers) <= at_once for turn in found)
 
     turn_of = {
-        store: (place, next(t.layers for t in found if t.place == place and layer in t.layers))
+        store: (place, next(t.layers for t in found if t.split == place and layer in t.layers))
         for store, (place, layer) in stores.items()
     }
-    # what must be over before what: carried out one by one, nothing is left waiting
+    # the order of jobs: run one by one, none waits for ever
     waits = {f"+{turn}": set() for turn in turn_of.values()}
     waits |= {f"-{turn}": {f"+{turn}"} for turn in turn_of.values()}
     for path in among:
@@ -106,7 +106,7 @@ def test_no_turn_ever_waits_for_itself(study, at_once):
         for store in stores.keys() & upstream[path]:
             waits[f"-{turn_of[store]}"].add(path)
     for place in {place for place, _ in stores.values()}:
-        own = [(turn.place, turn.layers) for turn in found if turn.place == place]
+        own = [(turn.split, turn.layers) for turn in found if turn.split == place]
         for before, after in zip(own, own[1:], strict=False):
             waits[f"+{after}"].add(f"-{before}")
     done: set[str] = set()

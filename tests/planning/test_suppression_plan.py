@@ -1,4 +1,4 @@
-"""Suppression in a config: each mistake is a sentence, each edit changes what depends on it."""
+"""Suppression in a config: mistakes give sentences, edits change the right digests."""
 
 import copy
 from pathlib import Path
@@ -18,7 +18,7 @@ DEMO["model"]["model"] = f"local-dir:{ROOT / 'workflow/resources/demo_clip'}"
 
 
 def edited(edits: dict) -> dict:
-    """The demo's config with keys set, written `a.b.c` below analyses.suppression."""
+    """Return the demo's config with keys set, written `a.b.c` below analyses.suppression."""
     config = copy.deepcopy(DEMO)
     for dotted, value in edits.items():
         *parents, last = dotted.split(".")
@@ -79,7 +79,7 @@ RENDERED = {f"{name} rendered": f"{file}.md" for name, file in {
 
 
 def digests(config: dict) -> dict[str, str]:
-    """Digests of the final files and, of every set, of its last layer's measurements."""
+    """Return digests of the final files and of every set's measurements of the last layer."""
     plan = plan_of(config)
     files = {Path(path).name: a for path, step in plan.steps.items() for a in step.artefacts
              if a.path == path}  # fmt: skip
@@ -142,7 +142,7 @@ def test_renaming_a_column_of_a_table_repeats_no_measurement():
     edits = {"sets.celeba.recipes": columns, "variants": None}
     before, after = (plan_of(edited(e)) for e in ({"variants": None}, edits))
     changed = {Path(path).name for path in after.steps if path not in before.steps}
-    assert not changed  # their digests stand in the names of all files that are no final ones
+    assert not changed  # their digests are in the names of all intermediate files
     assert after.steps["results/table5.csv"].values != before.steps["results/table5.csv"].values
 
 

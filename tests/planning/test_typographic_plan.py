@@ -1,4 +1,4 @@
-"""Typographic defences in a config: mistakes are sentences, edits change what depends on them."""
+"""Typographic defences in a config: mistakes give sentences, edits change the right digests."""
 
 import copy
 from functools import cache
@@ -19,7 +19,7 @@ ANALYSIS = "analyses.typographic"
 
 
 def edited(edits: dict) -> dict:
-    """The demo's config with keys set, written `a.b.c`."""
+    """Return the demo's config with keys set, written `a.b.c`."""
     config = copy.deepcopy(DEMO)
     for dotted, value in edits.items():
         *parents, last = dotted.split(".")
@@ -41,7 +41,7 @@ MISTAKES = {
     ),
     "an unknown source": (
         {"datasets.attacked.attack.dataset": "genral"},
-        r"attack\.dataset: 'genral' is not under `datasets`; there are: general, typographic",
+        r"attack\.dataset: 'genral' is not under `datasets`; its entries: general, typographic",
     ),
     "a copy of a copy": (
         {"datasets.attacked.attack.dataset": "attacked"},
@@ -99,13 +99,13 @@ def test_mistakes_are_sentences(mistake):
 
 
 def plan_of(edits: dict | None = None):
-    """The plan of the demo's config with these edits."""
+    """Return the plan of the demo's config with these edits."""
     config = validate_config(edited(edits or {}), SCHEMA)
     return planned(config, workflow=ROOT / "workflow", src=ROOT / "src")
 
 
 def digests(edits: dict | None = None) -> dict[str, str]:
-    """{what: digest} of everything that the analysis makes."""
+    """Return {output: digest} of the analysis."""
     plan = plan_of(edits)
     typographic = plan.of("typographic")
     found = {"copy": plan.attacked("attacked"), "choice": typographic.choice["units"]}
@@ -173,7 +173,7 @@ def test_what_is_left_out_is_not_planned():
 
 
 def test_no_choice_sees_a_benchmark():
-    """Nothing of the sets of Table 2, whatever they hold, can reach what is chosen or trained."""
+    """The sets of Table 2 never reach the choice or the training."""
     typographic = plan_of().of("typographic")
     made = [*typographic.choice.values(), typographic.heads, *map(typographic.prefix, PREFIXES)]
     for name, place in typographic.sets.items():
@@ -187,7 +187,7 @@ def test_jobs_read_every_file_that_they_open():
     typographic = plan.of("typographic")
     heads = plan.steps[typographic.heads.path]
     read = {artefact.path for artefact in heads.upstream}
-    # the boxes of the words lie next to the images
+    # the word boxes are next to the images
     assert {plan.index("attacked").path, plan.attacked("attacked").path} <= read
     rows = plan.steps[typographic.evaluated("general").path]
     read = {artefact.path for artefact in rows.upstream}

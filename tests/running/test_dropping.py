@@ -1,4 +1,4 @@
-"""Deletion of stores: what is half deleted is no store, and every try finishes an earlier one."""
+"""Deletion of stores: a half-deleted store is no store, and the next try finishes the deletion."""
 
 import shutil
 
@@ -21,7 +21,7 @@ def store(tmp_path):
 
 def test_the_folder_is_gone_and_its_bytes_are_counted(store):
     assert is_on_disk(store)
-    assert drop_store(store) == 2  # the mark went first
+    assert drop_store(store) == 2  # COMPLETE.json was deleted first
     assert not is_on_disk(store) and not list(store.parent.iterdir())
     assert drop_store(store) == 0  # again: nothing to do
 

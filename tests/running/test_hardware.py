@@ -1,4 +1,4 @@
-"""Each job on a GPU of its own: locks between real processes, and schedulers that chose already."""
+"""Each job gets its own GPU: locks between real processes, and devices chosen by a scheduler."""
 
 import os
 import signal
@@ -53,7 +53,7 @@ def test_jobs_get_different_gpus_and_a_killed_one_gives_its_own_back(tmp_path):
 
 
 def test_two_gpus_are_taken_together_or_not_at_all(tmp_path, monkeypatch):
-    """A job that waits for a second GPU holds none, so that two such jobs cannot lock for ever."""
+    """A job that waits for a second GPU holds none, so that two such jobs cannot deadlock."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     mine = GpuClaim(1, folder=tmp_path)
     waiting, said = hold(tmp_path, "0,1", n=2)
@@ -81,7 +81,7 @@ def test_the_claim_is_what_torch_will_see(tmp_path, monkeypatch):
 def test_a_scheduler_has_chosen_already(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
-    claims = [GpuClaim(1, folder=tmp_path) for _ in range(2)]  # another node's 0, perhaps
+    claims = [GpuClaim(1, folder=tmp_path) for _ in range(2)]  # it may be device 0 of another node
     assert [claim.devices for claim in claims] == [["0"], ["0"]]
     assert not list(tmp_path.iterdir())
 

@@ -1,4 +1,4 @@
-"""Locks: one living holder, named to whoever comes second; free when it dies, however it dies."""
+"""Locks: one living holder, reported to the second process; freed when it dies, however it dies."""
 
 import contextlib
 import fcntl
@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from clip_sae.running import locks
-from clip_sae.running.locks import LockTaken, NoLocks, take, wait_for
-from clip_sae.running.run_lock import AnotherRun, begin_run
+from clip_sae.running.locks import AnotherRun, LockTaken, NoLocks, begin_run, take, wait_for
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 HOLD = """
@@ -32,7 +31,7 @@ FORK = "os.fork() or time.sleep(60)"
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process that holds the lock file until its standard input is closed."""
+    """Start a process that holds the lock file until its standard input is closed."""
     started = []
 
     def start(path: Path = tmp_path / "lock", then: str = "") -> subprocess.Popen:
@@ -62,7 +61,7 @@ def test_the_living_holder_is_named(holder, tmp_path):
 
 @pytest.mark.parametrize("then", ["", FORK])
 def test_a_killed_holder_leaves_its_record_and_no_lock(holder, tmp_path, then):
-    """Also where a child of it lives on: a lock that children inherit would stay."""
+    """The lock is freed even if a child of its holder lives on."""
     process = holder(then=then)
     process.kill()
     process.wait()

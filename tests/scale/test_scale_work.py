@@ -34,7 +34,7 @@ def test_bytes_are_those_of_the_shards_of_a_written_store(tmp_path_factory, n_im
         tokens = np.ones((stop - start, 5, 8), np.float32)
         with writer.range(k) as out:
             out.put(tokens[:, 0], tokens[:, 1:])
-    writer.complete({})
+    writer.complete()
     shards = [f for name in ("patch", "cls") for f in (path / "acts.zarr" / name / "c").rglob("*")]
     on_disk = sum(f.stat().st_size for f in shards if f.is_file())
     assert store_bytes(n_images, TINY, block) == on_disk

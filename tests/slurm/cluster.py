@@ -4,8 +4,8 @@ Needs root and Debian's slurm-wlm, slurmctld, slurmd, slurm-client and munge (an
 slurmdbd and mariadb-server). `python tests/slurm/cluster.py start [--accounting]`, `… stop`.
 
 It writes /etc/slurm and kills every Slurm daemon of the machine, so it starts only where
-CLIP_SAE_MAY_KILL_SLURMD=1 says that nobody else's Slurm is there. The pretend GPUs are device nodes
-that alias /dev/null, so a job sees CUDA_VISIBLE_DEVICES but no CUDA, and computes on the CPU.
+CLIP_SAE_MAY_KILL_SLURMD=1 states that no other user's Slurm runs there. The pretend GPUs are device
+nodes that alias /dev/null, so a job sees CUDA_VISIBLE_DEVICES but no CUDA, and computes on the CPU.
 """
 
 import argparse
@@ -26,7 +26,7 @@ DATABASE = "clip_sae_slurm"
 
 
 def missing(accounting: bool = False) -> str:
-    """Why Slurm cannot be started here; empty if it can."""
+    """Return the reason why Slurm cannot start here; empty if it can."""
     programs = DAEMONS + (("slurmdbd", "mariadbd") if accounting else ())
     absent = [name for name in programs if shutil.which(name, path=_path()) is None]
     if absent:
@@ -66,13 +66,13 @@ def start_node() -> None:
 
 
 def kill_node() -> None:
-    """What a node that drops looks like: its daemon and all of its jobs' processes are gone."""
+    """Kill the node's daemon and all processes of its jobs, as when a node drops."""
     subprocess.run(["pkill", "-9", "-x", "slurmd"], check=False)
     subprocess.run(["pkill", "-9", "-x", "slurmstepd"], check=False)
 
 
 def stop() -> None:
-    """Stop everything that `start` started; nothing where nothing runs."""
+    """Stop everything that `start` started, if it runs."""
     for name in ("slurmd", "slurmstepd", "slurmctld", "slurmdbd"):
         subprocess.run(["pkill", "-9", "-x", name], check=False)
     _wait("the end of Slurm", lambda: not any(_running(n) for n in ("slurmd", "slurmctld")))
@@ -89,7 +89,7 @@ def _conf(accounting: bool) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 - 512
     storage = "accounting_storage/slurmdbd" if accounting else "accounting_storage/none"
     gather, account = "jobacct_gather/none", ""
-    if accounting:  # looks at each job's memory every second, and kills those above their own
+    if accounting:  # checks each job's memory every second, and kills jobs above their limit
         gather = "jobacct_gather/linux\nJobAcctGatherFrequency=1\n"
         gather += "JobAcctGatherParams=OverMemoryKill,UsePss"
         account = f"AccountingStorageHost={host}\n"
@@ -138,7 +138,7 @@ def _munge() -> None:
 
 
 def _database() -> None:
-    """MariaDB with a socket of its own, slurmdbd on it, and an account for root's jobs."""
+    """Start MariaDB with its own socket, slurmdbd on it, and an account for root's jobs."""
     data, socket_path = ROOT / "mariadb", ROOT / "run/mariadb.sock"
     if not data.exists():
         _run("mariadb-install-db", f"--datadir={data}", "--user=root", "--skip-test-db")

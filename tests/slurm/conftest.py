@@ -1,4 +1,4 @@
-"""Projects that run on a real Slurm, and the local run that their results must equal."""
+"""Projects that run on a real Slurm, and the local run with the expected results."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def fresh(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def slurm() -> Callable[[bool], list[str]]:
-    """Starts a cluster; returns the arguments with which snakemake runs on it."""
+    """Start a cluster; return the arguments with which snakemake runs on it."""
 
     def start(accounting: bool) -> list[str]:
         if reason := cluster.missing(accounting):

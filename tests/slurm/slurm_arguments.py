@@ -1,4 +1,4 @@
-"""What is made on Slurm, and the arguments with which snakemake runs on the test cluster."""
+"""The targets on Slurm, and the arguments with which snakemake runs on the test cluster."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ WITHOUT_ACCOUNTING = ["--slurm-status-command", "squeue", "--slurm-no-account"]
 
 
 def write_partitions(folder: Path) -> None:
-    """Write parts.yaml: the test cluster's partitions, as the plugin wants them described."""
+    """Write parts.yaml: the test cluster's partitions, in the plugin's format."""
     limits = {"max_runtime": 100000, "max_mem_mb": 20000, "max_threads": 2}
     partitions = {"cpu": limits | {"max_gpu": 0}, "gpu": limits | {"max_gpu": cluster.GPUS}}
     (folder / "parts.yaml").write_text(yaml.safe_dump({"partitions": partitions}))

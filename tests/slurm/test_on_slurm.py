@@ -17,7 +17,7 @@ def test_slurm_gives_the_local_tables_and_each_job_its_gpu(fresh, local, slurm, 
         assert (fresh.path / target).read_bytes() == (local.path / target).read_bytes()
     said = (fresh.path / "results/logs/measure_firing.log").read_text()
     assert "GPU: 0" in said or "GPU: 1" in said
-    assert fresh.planned(*TARGETS) == set()  # the local profile finds nothing to do
+    assert fresh.planned(*TARGETS) == set()  # the local profile has nothing to do
 
 
 def test_a_job_above_its_memory_is_killed_and_tried_again_with_more(fresh: Project, slurm):

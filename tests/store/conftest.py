@@ -1,4 +1,4 @@
-"""Fixtures of the store tests; what they are made of is in store_samples.py."""
+"""Fixtures of the store tests; store_samples.py makes their data."""
 
 import os
 
@@ -8,7 +8,7 @@ from store_samples import write_store
 
 @pytest.fixture(autouse=True)
 def _no_flushing(monkeypatch):
-    """Thousands of small files: waiting for the disk is most of the time. One test looks at it."""
+    """Skip fsync, most of the time for thousands of small files; one test keeps it."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 

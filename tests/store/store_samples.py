@@ -11,7 +11,7 @@ SPEC = {"layer": 5, "hook": "resid_post", "model": {"name": "tiny"}}
 
 
 def values_of(layout, seed=0):
-    """Random float32 arrays that the dtype of the layout holds exactly."""
+    """Return random float32 arrays that the dtype of the layout holds exactly."""
     rng = np.random.default_rng(seed)
     arrays = {}
     for name, array in layout.arrays.items():
@@ -40,11 +40,11 @@ def write_store(path, layout=LAYOUT, batch=5, **options):
     writer = open_writer(path, layout, **options)
     arrays = values_of(layout)
     write_ranges(writer, arrays, batch=batch)
-    writer.complete({"manifest": "abc"}, {"images_per_second": 1})
+    writer.complete()
     tokens = np.concatenate([arrays["cls"][:, None], arrays["patch"]], axis=1)
     return SimpleNamespace(path=path, layout=layout, arrays=arrays, tokens=tokens)
 
 
 def tree(path):
-    """Every file below a folder with its bytes."""
+    """Return every file below a folder with its bytes."""
     return {f.relative_to(path).as_posix(): f.read_bytes() for f in path.rglob("*") if f.is_file()}

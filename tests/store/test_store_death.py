@@ -1,4 +1,4 @@
-"""Many writers and any death: what a machine can do to a store is detected, named and redone."""
+"""Many writers and sudden deaths: damage of a store is detected, reported and redone."""
 
 import errno
 import multiprocessing
@@ -28,7 +28,7 @@ WIDE = StoreLayout(120, 3, 4, chunk_images=2, chunks_per_shard=3)  # 20 ranges
 def finish(path, layout=LAYOUT):
     writer = open_writer(path, layout)
     write_ranges(writer, values_of(layout), writer.unfinished())
-    writer.complete({"manifest": "abc"}, {"images_per_second": 1})
+    writer.complete()
 
 
 def _scatter(path, ranges):
@@ -63,7 +63,7 @@ def test_the_gather_looks_into_every_file(tmp_path):
 
 
 def test_kill_nine_at_random_moments_then_the_same_bytes(tmp_path):
-    """By the clock, unlike the kills at every change of the disk in test_store_writer.py."""
+    """Kill by the clock, unlike the kills at every change of the disk in test_store_writer.py."""
     reference = tree(write_store(tmp_path / "reference", WIDE).path)
     moments = random.Random(0)
     path, kills = tmp_path / "store", 0
@@ -158,7 +158,7 @@ def test_a_read_error_is_named_and_the_range_can_be_redone(made, monkeypatch):
 
 
 def files_with_content(made):
-    """One of every kind, and whose damage concerns which range (None: the whole store)."""
+    """Return one file of every kind with its range (None: the whole store)."""
     acts = made.path / "acts.zarr"
     return {
         "chunk of patch": (acts / LAYOUT.arrays["patch"].shard_file(1), 70, 1),
@@ -193,7 +193,7 @@ def test_a_flipped_bit_in_any_kind_of_file_is_found_and_named(made, which):
         got = ActivationStore(made.path).read(0, 21)
     except ValueError:  # StoreDamaged, or a mismatch of spec
         return
-    np.testing.assert_array_equal(got, made.tokens)  # e.g. a part file: nothing wrong is served
+    np.testing.assert_array_equal(got, made.tokens)  # e.g. a part file: readers get no wrong value
 
 
 @pytest.mark.parametrize("size", [0, 1, 50, 275])

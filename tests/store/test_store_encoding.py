@@ -1,4 +1,4 @@
-"""Casts and guards, against NumPy's own."""
+"""Casts and range checks, compared with NumPy's own."""
 
 import sys
 
@@ -24,7 +24,7 @@ def test_float16_to_float32_is_exact_for_every_value(halves, loaded, monkeypatch
     got = to_float32(halves)
     assert got.dtype == np.float32
     np.testing.assert_array_equal(got, expected)
-    signed = ~np.isnan(expected)  # no store holds a NaN, and its sign says nothing
+    signed = ~np.isnan(expected)  # no store holds a NaN, and its sign is arbitrary
     np.testing.assert_array_equal(np.signbit(got)[signed], np.signbit(expected)[signed])
 
 

@@ -1,4 +1,4 @@
-"""The stream as a pure function: whatever the threads, the windows, and where it is resumed."""
+"""The stream depends on seed and epoch alone, for any threads, windows and resuming."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ from clip_sae.store.shuffle import ShufflePlan
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """Stores of several cuttings, made once; hypothesis chooses among them."""
+    """Stores with several layouts, made once; hypothesis chooses among them."""
     folder = tmp_path_factory.mktemp("feeding")
     cuttings = [(1, 1, 1), (7, 3, 2), (24, 4, 3), (37, 1, 8), (53, 5, 2)]
     return [
@@ -95,7 +95,7 @@ def test_batches_lie_in_the_callers_memory_which_is_used_again(stores, raw):
     del kept
     for _ in stream.epoch(0):
         pass
-    assert len(memories) <= 6  # dropped ones serve again
+    assert len(memories) <= 6  # dropped ones are reused
 
 
 @pytest.mark.parametrize("tokens", ["all", "cls", "patch"])
@@ -117,7 +117,7 @@ def test_only_the_bytes_of_the_tokens_are_read_and_once(stores, monkeypatch, tok
     names = {"all": ["cls", "patch"], "cls": ["cls"], "patch": ["patch"]}[tokens]
     arrays = [made.layout.arrays[name] for name in names]
     files = sum(a.shard_nbytes(k) for a in arrays for k in range(made.layout.n_ranges))
-    assert counted[0] == files  # chunks, their checksums, and the index of each file: nothing twice
+    assert counted[0] == files  # chunks, checksums, and the index of each file, each once
 
 
 def test_indices_hold_one_window_at_a_time(monkeypatch, stores):
@@ -167,26 +167,26 @@ def test_memory_of_another_shape_or_dtype_is_refused(stores):
 @pytest.mark.parametrize("prefetch", [True, False])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_window_that_was_left_early_is_not_read_again(made, prefetch, threads):
-    """The start of b_dec looks at the first batches, then training begins with the same ones."""
-    blocks = []
+    """The start of b_dec reads the first batches, then training begins with the same ones."""
+    chunks = []
 
     def stream():
         one = stream_of(made, batch_tokens=2, buffer_images=8, prefetch=prefetch, threads=threads)
-        read = one.store.read_blocks
+        read = one.store.read_chunks
 
         def noted(wanted):
-            for block, done in zip(wanted, read(wanted), strict=True):
-                blocks.append(block.start)
+            for chunk, done in zip(wanted, read(wanted), strict=True):
+                chunks.append(chunk.start)
                 yield done
 
-        one.store.read_blocks = noted
+        one.store.read_chunks = noted
         return one
 
     whole, other = [*stream().epoch(0)], [*stream().epoch(1)]
     second = stream()._plan.windows(0)[1]
     for start in (0, second.first // 2 + 1):  # within the first window, within the second
         left = stream()
-        blocks.clear()
+        chunks.clear()
         early = left.epoch(0, start)
         next(early)
         early.close()
@@ -194,9 +194,9 @@ def test_a_window_that_was_left_early_is_not_read_again(made, prefetch, threads)
         for a, b in zip(again, whole[start:], strict=True):
             np.testing.assert_array_equal(a, b)
         window = left._plan.windows(0)[1 if start else 0]
-        assert all(blocks.count(block) == 1 for block in window.blocks[:, 0].tolist())
+        assert all(chunks.count(chunk) == 1 for chunk in window.chunks[:, 0].tolist())
         early = left.epoch(0, start)
         next(early)
         early.close()
-        for a, b in zip(left.epoch(1), other, strict=True):  # another epoch's window is another
+        for a, b in zip(left.epoch(1), other, strict=True):  # another epoch has other windows
             np.testing.assert_array_equal(a, b)

@@ -1,4 +1,4 @@
-"""Sizes and bounds of a layout, against the obvious arithmetic."""
+"""Sizes and bounds of a layout, compared with plain arithmetic."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ def test_ranges_cover_every_image_once(n_images, chunk_images, chunks_per_shard)
     )
     covered = [i for k in range(layout.n_ranges) for i in range(*layout.range_bounds(k))]
     assert covered == [*range(n_images)]
-    assert [i for block in layout.blocks() for i in range(*block)] == covered
+    assert [i for chunk in layout.chunks() for i in range(*chunk)] == covered
     for array in layout.arrays.values():
         assert sum(array.shard_chunks(k) for k in range(layout.n_ranges)) == array.n_chunks
 

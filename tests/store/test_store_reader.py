@@ -1,9 +1,7 @@
-"""Reading: every slice against the arrays that were written; nothing unfinished is ever served."""
+"""Reading: every slice equals the written arrays; unfinished ranges are never returned."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from store_samples import LAYOUT, open_writer, values_of, write_ranges, write_store
 
 from clip_sae.store import ActivationStore, StoreDamaged, StoreError, StoreIncomplete, StoreLayout
@@ -29,20 +27,11 @@ def test_every_slice(made, tokens, verify):
             np.testing.assert_array_equal(store.read(start, stop, tokens), full[start:stop])
 
 
-@settings(deadline=None, max_examples=25)
-@given(rows=st.lists(st.integers(0, 20), max_size=30), tokens=st.sampled_from(["all", "patch"]))
-def test_any_rows_in_any_order(made, rows, tokens):
-    store = ActivationStore(made.path)
-    full = expected(made, tokens)
-    got = store.read_rows(np.array(rows, dtype=int), tokens)
-    np.testing.assert_array_equal(got, full[np.array(rows, dtype=int)])
-
-
 def test_facts_of_the_store(made):
     store = ActivationStore(made.path)
     assert (store.n_images, store.n_patches, store.n_tokens, store.d_model) == (21, 3, 4, 4)
     assert store.dtype == "float16" and store.disk_dtype == np.float16
-    assert store.fingerprints == {"manifest": "abc"} and store.extra == {"images_per_second": 1}
+    assert store.fingerprints == {}
     assert store.spec["layer"] == 5
     np.testing.assert_array_equal(store.source_index, np.arange(21)[::-1])
 
@@ -74,10 +63,10 @@ def test_few_files_are_open_at_a_time(made, monkeypatch):
 
 def test_messages_for_wrong_requests(made):
     store = ActivationStore(made.path)
-    with pytest.raises(StoreError, match="image rows 5 to 21 were asked for; it has rows 0 to 20"):
+    with pytest.raises(StoreError, match="image rows 5 to 21 were requested; it has rows 0 to 20"):
         store.read(5, 22)
     with pytest.raises(StoreError, match="image rows -1 to 3"):
-        store.read_rows(np.array([3, -1]))
+        store.read(-1, 4)
     with pytest.raises(StoreError, match=r"no tokens 'prompt'; choose one of \['all', 'cls', 'pat"):
         store.read(0, 1, "prompt")
     with pytest.raises(StoreIncomplete, match=r"holds no activation store. Stores in .*: store\."):
@@ -89,15 +78,9 @@ def test_an_unfinished_store_is_not_served(tmp_path):
     writer = open_writer(path)
     with pytest.raises(StoreIncomplete, match="not finished: no range is written"):
         ActivationStore(path)
-    arrays = values_of(LAYOUT)
-    write_ranges(writer, arrays, [0, 2])
+    write_ranges(writer, values_of(LAYOUT), [0, 2])
     with pytest.raises(StoreIncomplete, match=r"2 of 3 ranges are written \(missing: 1\).*again"):
         ActivationStore(path)
-    store = ActivationStore(path, allow_partial=True)
-    np.testing.assert_array_equal(store.read(0, 8, "patch"), arrays["patch"][:8])
-    assert store.stats["cls"].count == 8 + 5
-    with pytest.raises(StoreIncomplete, match="range 1 is not written yet; .*ranges: 0, 2"):
-        store.read(6, 9)
 
 
 def test_missing_short_or_flipped_files_are_never_served(tmp_path):

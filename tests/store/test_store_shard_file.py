@@ -1,4 +1,4 @@
-"""The chunks and indices are those of zarr-python, byte for byte, and are read both ways."""
+"""Chunks and indices equal those of zarr-python byte for byte; each reads the other's."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ LAYOUTS = {
 
 
 def without_gaps(data, array, k):
-    """A shard file of ours as zarr-python packs it: it leaves no gaps."""
+    """Return our shard file as zarr-python packs it, without gaps."""
     packed = replace(array, align=1)
     n = array.shard_chunks(k)
     index = np.frombuffer(data[-array.index_bytes : -4], "<u8").reshape(-1, 2)[:n]
@@ -75,7 +75,7 @@ def test_metadata_says_what_the_store_is(made):
     assert group.attrs["spec"]["hook"] == "resid_post"
     assert sorted(group.array_keys()) == ["cls", "patch", "source_index"]
     np.testing.assert_array_equal(group["source_index"][:], np.arange(21)[::-1])
-    assert np.isnan(group["patch"].fill_value)  # a hole can be seen
+    assert np.isnan(group["patch"].fill_value)  # a hole is visible
 
 
 def test_bfloat16_is_marked(tmp_path):

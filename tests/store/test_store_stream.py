@@ -68,23 +68,23 @@ def test_order_depends_on_seed_and_epoch_only(made):
 
     same = first()
     np.testing.assert_array_equal(first(prefetch=False), same)
-    np.testing.assert_array_equal(first(batch_tokens=17), same)  # batches only cut the order
+    np.testing.assert_array_equal(first(batch_tokens=17), same)  # batches only divide the order
     for other in (first(seed=2), first(epoch=1), first(buffer_images=8)):
         assert not np.array_equal(other, same)
 
 
 def test_the_order_is_pinned():
-    """Trained SAEs depend on it: a change needs another stage version (and new numbers here)."""
+    """Trained SAEs depend on the order: a change needs a new stage version and new numbers here."""
     from clip_sae.store.shuffle import ShufflePlan
 
     layout = StoreLayout(12, 3, 4, chunk_images=2, chunks_per_shard=3)
     plan = ShufflePlan(layout, 1, 3, buffer_images=4, seed=3)
     windows = plan.windows(1)
-    assert [w.blocks[:, 0].tolist() for w in windows] == PINNED_BLOCKS
+    assert [w.chunks[:, 0].tolist() for w in windows] == PINNED_CHUNKS
     assert plan.order(1, windows[0])[:8].tolist() == PINNED_ORDER
 
 
-PINNED_BLOCKS = [[4, 0], [2, 10], [6, 8]]
+PINNED_CHUNKS = [[4, 0], [2, 10], [6, 8]]
 PINNED_ORDER = [9, 13, 10, 5, 11, 12, 7, 6]
 
 
@@ -100,7 +100,7 @@ def test_bfloat16_and_float32_streams(tmp_path):
 
 
 def test_batches_are_the_callers_to_keep(made):
-    """However many are kept, and by whatever view; dropped ones are used again."""
+    """Any number of batches is kept, by any view; dropped ones are reused."""
     for prefetch in (True, False):
         stream = stream_of(made, prefetch=prefetch)
         kept = [batch[1:, ::2] for batch in stream.epoch(0)]
@@ -113,7 +113,7 @@ def test_batches_are_the_callers_to_keep(made):
 
 def test_windows_mix_images_of_distant_blocks(made):
     rows, _ = next(stream_of(made, batch_tokens=64, buffer_images=16).indices(0))
-    assert len({*(rows // 4).tolist()}) == 4  # all four blocks of the window
+    assert len({*(rows // 4).tolist()}) == 4  # all four chunks of the window
 
 
 def test_leaving_early_ends_the_thread(made):

@@ -1,4 +1,4 @@
-"""Damage is found down to the chunk, and a repair redoes just the damaged ranges."""
+"""Damage is located down to the chunk, and a repair redoes only the damaged ranges."""
 
 import json
 import shutil
@@ -59,7 +59,7 @@ def test_every_damage_is_named_and_repaired(made):
     writer = open_writer(made.path)
     assert writer.unfinished() == [1, 2]
     write_ranges(writer, made.arrays, writer.unfinished())
-    writer.complete({"manifest": "abc"}, {"images_per_second": 1})
+    writer.complete()
     assert tree(made.path) == before
     assert verify_store(made.path).ok
 
@@ -105,7 +105,7 @@ def test_a_whole_part_file_of_another_range_is_found(made):
 
 
 def test_a_changed_sum_of_an_unfinished_store_is_not_sealed_with_it(tmp_path):
-    """Nothing but the part file itself knows its sums before COMPLETE.json is there."""
+    """Before COMPLETE.json exists, only the part file holds its sums."""
     reference = write_store(tmp_path / "reference")
     writer = open_writer(tmp_path / "store")
     write_ranges(writer, reference.arrays, writer.unfinished())
@@ -118,7 +118,7 @@ def test_a_changed_sum_of_an_unfinished_store_is_not_sealed_with_it(tmp_path):
 
 
 def test_shards_that_changed_places_are_not_served(made):
-    """Each is whole by its own checksums; the part files know where its chunks belong."""
+    """Swapped files pass their own checksums; the part files record where chunks belong."""
     one, other = shard(made, "patch", 0), shard(made, "patch", 1)
     swapped = one.read_bytes(), other.read_bytes()
     other.write_bytes(swapped[0])
@@ -148,7 +148,7 @@ def test_a_spec_changed_by_hand_is_found(made):
     spec = made.path / "spec.json"
     spec.write_text(spec.read_text().replace('"layer":5', '"layer":6'))
     assert "spec.json does not match" in str(verify_store(made.path))
-    with pytest.raises(ValueError, match="of another spec than spec.json"):
+    with pytest.raises(ValueError, match="has another spec than spec.json"):
         ActivationStore(made.path)
     with pytest.raises(StoreMismatch, match=r"layer \(6 there, 5 here\)"):
         open_writer(made.path)
@@ -164,7 +164,7 @@ def test_values_survive_a_repair_run(made):
     verify_store(made.path, repair=True)
     writer = open_writer(made.path)
     write_ranges(writer, made.arrays, writer.unfinished())
-    writer.complete({})
+    writer.complete()
     np.testing.assert_array_equal(ActivationStore(made.path).read(0, 21), made.tokens)
 
 

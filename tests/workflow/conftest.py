@@ -15,7 +15,7 @@ def built(built_once) -> Project:
 
 @pytest.fixture
 def project(built: Project, tmp_path: Path) -> Project:
-    """A copy of the built project, times kept, to edit at will."""
+    """Copy the built project, times kept, for edits."""
     path = tmp_path / "project"
     shutil.copytree(built.path, path, symlinks=True)
     return Project(path)

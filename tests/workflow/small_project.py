@@ -1,6 +1,6 @@
-"""A whole project in small: the workflow, a CLIP of two layers with random weights, nine images.
+"""A small complete project: the workflow, a CLIP of two layers with random weights, nine images.
 
-The DAG tests build it once and then ask, for each edit, which rules a dry run would run.
+The DAG tests build it once and then compare, for each edit, the rules of a dry run.
 """
 
 import json
@@ -21,7 +21,7 @@ WORDS = "a an the of photo image picture landbird waterbird"
 
 
 class Project:
-    """A copy of the workflow in a folder of its own, and Snakemake run in it."""
+    """A copy of the workflow in a separate folder, in which Snakemake runs."""
 
     def __init__(self, path: Path, timeout: int = 600):
         self.path = path
@@ -61,7 +61,7 @@ class Project:
         return done.stdout + done.stderr
 
     def planned(self, *arguments: str) -> set[str]:
-        """The jobs that a dry run would run, named by their logs: "draw/fig4", "train_x_L00".
+        """Return the jobs of a dry run, named by their logs: "draw/fig4", "train_x_L00".
 
         Digests are left out: "measure_reconstruction/topk_resid-01".
         """
@@ -70,7 +70,7 @@ class Project:
         return {re.sub(r"-[0-9a-f]{10}\b", "", name) for name in logs}
 
     def planned_rules(self, *arguments: str) -> set[str]:
-        """Names of the rules that a dry run would run, without what tells their jobs apart."""
+        """Return the names of the rules of a dry run, without the wildcards of their jobs."""
         return {name.partition("/")[0] for name in self.planned(*arguments)}
 
     def replace_in(self, file: str, old: str, new: str) -> None:
@@ -81,7 +81,7 @@ class Project:
 
 
 def small_config(path: Path) -> dict:
-    """Every rule of the demo, on a model of two layers and d_model 16."""
+    """Return a config with every rule of the demo, on a model of two layers and d_model 16."""
     place = {"dataset": "general", "split": "train"}
     sae = {"expansion_factor": 2, "batch_tokens": 8, "warmup_steps": 1, "dead_window_tokens": 16}
     return {
@@ -134,7 +134,7 @@ def write_images(root: Path) -> None:
 
 
 def write_clip(folder: Path, seed: int = 0) -> None:
-    """An open_clip local-dir model: 32 px, patch 8 (4 x 4 patches), 2 layers, d_model 16."""
+    """Make an open_clip local-dir model: 32 px, patch 8 (4 x 4 patches), 2 layers, d_model 16."""
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -183,7 +183,7 @@ def new_project(path: Path) -> Project:
 
 
 def plan_of(project: Project):
-    """The plan of a project's config, made by the repository's code."""
+    """Return the plan of a project's config, made by the repository's code."""
     from clip_sae.analyses.planned import planned
     from clip_sae.planning.config import load_config
 

@@ -1,4 +1,4 @@
-"""Adaptation as a target: trained, answered and stored once; an edit trains what it touches."""
+"""Adaptation as a target: trained, answered and stored once; an edit trains what it affects."""
 
 import re
 
@@ -68,5 +68,5 @@ def test_adaptation_is_built_once_and_edits_train_what_they_touch(adapted: Proje
 
 
 def counted(text: str, rule: str) -> int:
-    """Jobs of a rule that a dry run lists."""
+    """Return the jobs of a rule in a dry run."""
     return int(re.search(rf"^{rule}\s+(\d+)$", text, flags=re.MULTILINE)[1])

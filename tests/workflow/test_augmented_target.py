@@ -14,7 +14,7 @@ CHAIN = {
 
 
 def sae_of(project: Project) -> str:
-    """The file that the training writes last, under the config of today."""
+    """Return the last file of the training under the current config."""
     [sae] = plan_of(project).saes("turned_topk", 1)
     return sae.artefact.path
 

@@ -25,7 +25,7 @@ def snakemake(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
 
 
 def linked(folder: Path) -> Path:
-    """The folder, in which the repository's workflow is seen and no results are."""
+    """Link the repository's workflow into the folder, without results."""
     for name in ("Snakefile", "workflow", "src", "profiles", "envs", "config.yaml"):
         (folder / name).symlink_to(ROOT / name)
     return folder
@@ -33,7 +33,7 @@ def linked(folder: Path) -> Path:
 
 @pytest.fixture
 def workdir(tmp_path):
-    """A folder to run in that sees the repository's workflow, and has no results."""
+    """A folder with the repository's workflow and no results."""
     return linked(tmp_path)
 
 
@@ -75,7 +75,7 @@ TARGETS = (
 
 @pytest.fixture(scope="module")
 def planned_jobs(tmp_path_factory) -> dict[str, tuple[str, list[str]]]:
-    """Every file that the targets need → the rule that makes it, and that rule's inputs.
+    """Return {file that the targets need: (its rule, inputs of that rule)}.
 
     One dry run for all of them: reading the demo's workflow takes seconds.
     """
@@ -105,7 +105,7 @@ def test_every_paper_item_is_a_target(planned_jobs, target):
 
 
 def planned(workdir: Path, *arguments: str) -> tuple[set[str], str]:
-    """Jobs of a dry run by their logs, digests left out, and what it printed."""
+    """Return the jobs of a dry run by their logs, without digests, and its output."""
     done = snakemake("--dry-run", *arguments, cwd=workdir)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
@@ -133,7 +133,7 @@ def test_paper_experiment_plans_its_whole_dag_without_data_or_weights(workdir):
             "attack_images/imagenet100_attacked"} <= jobs  # fmt: skip
     # latents, neurons in two ways and three baselines, twelve layers each
     assert len([name for name in jobs if name.startswith("measure_steering/")]) == 6 * 12
-    # replaced, not merged: nothing of the demo is left
+    # replaced, not merged: no entry of the demo stays
     assert not [name for name in jobs if "general" in name or name.startswith("draw_world")]
     assert "results-paper/table3.csv" in text
 
@@ -193,7 +193,7 @@ def test_parsing_takes_under_two_seconds_and_no_torch():
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert float(done.stdout) < 2.0, done.stdout  # CPU seconds: what else runs does not count
+    assert float(done.stdout) < 2.0, done.stdout  # CPU seconds: other processes do not count
 
 
 def test_mistake_in_the_config_stops_with_its_sentence(workdir):

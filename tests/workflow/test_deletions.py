@@ -1,4 +1,4 @@
-"""Everything can be deleted: one command brings it back, and nothing else is lost."""
+"""Every file can be deleted: one command restores it, and nothing else is lost."""
 
 import shutil
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_project import Project, plan_of
 
-# kind → pattern of what is deleted, a file or a folder of results
+# kind → pattern of the deleted file or folder of results
 KINDS = {
     "drawn set": "world/drawn-*",
     "drawn pictures": "world/drawn-*/general",
@@ -56,7 +56,7 @@ def whole(tmp_path_factory) -> Project:
 
 @pytest.fixture
 def deleted(whole: Project, tmp_path: Path, request) -> tuple[Project, Path]:
-    """A copy of it in which one thing has been deleted, and what."""
+    """Copy the project, delete one file or folder, and return both."""
     project = Project(tmp_path / "project")
     shutil.copytree(whole.path, project.path, symlinks=True)
     [path] = (project.path / "results").glob(KINDS[request.param])
@@ -65,7 +65,7 @@ def deleted(whole: Project, tmp_path: Path, request) -> tuple[Project, Path]:
 
 
 def artefact_of(project: Project, path: Path) -> str:
-    """The path under which Snakemake makes what was deleted."""
+    """Return the path under which Snakemake makes the deleted file or folder."""
     results = project.path / "results"
     for artefact in plan_of(project).artefacts:
         made = project.path / artefact.path
@@ -90,7 +90,7 @@ def test_its_own_path_brings_it_back(deleted):
     assert project.planned() == set()
 
 
-# Of each kind another instance, so that all can be gone at once.
+# Another instance of each kind, so that all can be deleted at once.
 AT_ONCE = [
     "datasets/general-*/manifest.csv",
     "fingerprints/model-tiny-*/COMPLETE.json",
@@ -104,7 +104,7 @@ AT_ONCE = [
     "measurements/reconstruction/topk_resid-L01-*.csv",
     "measurements/reconstruction/vanilla_mlp-L00-*.csv.spec.json",
     *("table4.csv", "table3.md", "fig4.png", "fig8.svg", "l0_image.png.spec.json", "firing.csv"),
-    "l0_tokens.csv",  # and with it the drawing fig8.svg, whose fig8.png stands
+    "l0_tokens.csv",  # and with it fig8.svg, whose fig8.png still exists
 ]
 
 
@@ -124,7 +124,7 @@ def tables(project: Project) -> dict[Path, bytes]:
 
 @pytest.fixture
 def emptied(project: Project) -> tuple[Project, list[Path], dict[Path, bytes]]:
-    """A project in which one thing of every kind is gone; what; and the tables before."""
+    """Delete one file or folder of every kind; return project, deletions and old tables."""
     before = tables(project)
     gone = [path for pattern in AT_ONCE for path in (project.path / "results").glob(pattern)]
     assert len(gone) == len(AT_ONCE)
@@ -150,7 +150,7 @@ def test_one_command_restores_whatever_stale_targets_need(emptied):
     assert {str(path) for path in same(before, tables(project))} >= {"table3.csv", "table4.csv"}
 
 
-# kind → a stale target that needs it: the target alone must bring it back on the way
+# kind → a stale target that needs it: a run for that target must restore it
 NEEDED = {
     "drawn pictures": ("datasets.drawn.on_bad_image", "skip"),
     "manifest": ("activations.permute_seed", 1),
@@ -189,7 +189,7 @@ def test_an_up_to_date_target_does_not_pull_a_store_back(project: Project, kind:
 
 
 def test_a_missing_table_is_made_although_only_ancient_inputs_lead_to_what_runs(project: Project):
-    """Snakemake by itself passes over the rendered table here, and says nothing."""
+    """Snakemake alone silently skips the rendered table here."""
     results = project.path / "results"
     [record] = results.glob("measurements/reconstruction/vanilla_mlp-L00-*.csv.spec.json")
     record.unlink()

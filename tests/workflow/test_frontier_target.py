@@ -1,4 +1,4 @@
-"""The frontier as a target: all its files, apart from `all`, and a new seed trains what is new."""
+"""The frontier as a target: all its files, separate from `all`; a new seed trains only new SAEs."""
 
 import pandas as pd
 import pytest

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def small(tmp_path_factory) -> Project:
     path = tmp_path_factory.mktemp("paper") / "project"
     lay_out(path)
-    return Project(path, timeout=1800)  # minutes where the machine has nothing else to do
+    return Project(path, timeout=1800)  # minutes on an idle machine
 
 
 def lay_out(path: Path) -> None:

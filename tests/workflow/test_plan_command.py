@@ -1,4 +1,4 @@
-"""`python -m clip_sae plan`: what it says of a built project, the demo, and the full-size runs."""
+"""`python -m clip_sae plan`: its output for a built project, the demo, and the full-size runs."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def plan(folder: Path, *arguments: str, codes: tuple = (0,)) -> str:
 
 @pytest.fixture
 def workdir(tmp_path):
-    """A folder that sees the repository's workflow, and has no results."""
+    """A folder with the repository's workflow and no results."""
     for name in ("Snakefile", "workflow", "src", "profiles", "envs", "config.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path

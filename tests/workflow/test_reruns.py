@@ -1,4 +1,4 @@
-"""Edits → exactly the jobs that a dry run plans; and what must never leave a stale file standing.
+"""Edits → exactly the jobs of a dry run; and changes that must never leave a stale file.
 
 The measured traps behind each case: a failed re-run, a lost .snakemake, touched or copied files,
 edits to imported modules.
@@ -36,7 +36,7 @@ def test_second_run_has_nothing_to_do(project: Project):
     assert project.planned() == set()
 
 
-# edit of config.yaml → the rules planned for it, no more and no fewer
+# edit of config.yaml → exactly the planned rules
 CONFIG_EDITS = {
     "analyses.bootstrap_resamples=200": (200, MEASURE | TABLE3 | TABLE4 | L0),
     "analyses.l0.map_layer=0": (0, {"draw/fig4"}),
@@ -47,7 +47,7 @@ CONFIG_EDITS = {
     "saes.topk_resid.architecture=": (["topk", "batchtopk", "matryoshka"],
                                       {"train_topk_resid_L01"} | MEASURE_TOPK
                                       | TABLE4 | FIRING | CURVES),
-    # the evaluation split of layer 0 is there already, for vanilla_mlp
+    # the evaluation split of layer 0 exists already, for vanilla_mlp
     "saes.topk_resid.layers=": ([0, 1], {"extract_general_train_block0",
                                          "train_sae/topk_resid-00-base",
                                          "measure_reconstruction/topk_resid-00"}
@@ -96,7 +96,7 @@ def test_code_edit_plans_exactly_what_it_can_change(project: Project, edit: str)
     file, old, new, expected = CODE_EDITS[edit]
     project.replace_in(file, old, new)
     planned = project.planned()
-    # a version is a constant in a module that cheap stages import too, so they are planned as well
+    # cheap stages import the module of the versions too, so they are planned as well
     assert planned == expected
 
 
@@ -114,7 +114,7 @@ def test_batch_size_threads_and_device_rerun_nothing(project: Project):
 
 
 def test_resources_on_the_command_line_reach_one_recipe_or_layer(project: Project):
-    """As docs/clusters.md says: a rule whose jobs differ by a wildcard is set by an expression."""
+    """As in docs/clusters.md: an expression sets a rule whose jobs differ by a wildcard."""
     project.edit_config("saes.topk_resid.layers", [0, 1])
     project.edit_config("saes.topk_resid.k", 3)
     setting = 'train_sae:mem_mb=701 if wildcards.layer == "01" else 702'
@@ -151,7 +151,7 @@ def test_failed_job_leaves_no_stale_table(project: Project):
     trained.write_text("a file where the folder of the SAEs must be")
     failed = project.snakemake("--cores", "2", "results/table4.csv")
     assert failed.returncode != 0
-    # Mended: the old table, if it still stands, must not pass for the new one.
+    # Fixed: the old table, if it still exists, must not pass for the new one.
     trained.unlink()
     shutil.move(project.path / "aside", trained)
     assert TRAIN_TOPK | {"gather/table4.csv"} <= project.planned("results/table4.csv")

@@ -1,4 +1,4 @@
-"""Jobs split into parts: the same bytes, nothing left over, and nothing run again for it."""
+"""Jobs split into parts: the same bytes, no leftovers, and no job runs again."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ SPLIT = ("--set-scatter", "extraction=3", "units=2")
 
 
 def stores(project: Project) -> dict[str, bytes]:
-    """Every file of every store but the marks of when and where a run was."""
+    """Return every file of every store except records of time and machine."""
     root = project.path / "results/activations"
     files = (path for path in root.rglob("*") if path.is_file())
     return {
@@ -37,7 +37,7 @@ def test_an_extraction_in_three_parts_gives_the_same_stores_and_reruns_nothing(p
 
 
 def test_a_damaged_range_of_a_part_is_seen_and_redone_when_parts_are_gathered(project: Project):
-    """One part's shard changes before the last job: on a disk of another node, perhaps."""
+    """One part's shard changes before the last job, for example on another node's disk."""
     whole, marks = stores(project), completed(project)
     [mark] = [mark for mark in marks if "general-test/resid_post-L01" in mark]
     folder = (project.path / mark).parent
@@ -53,7 +53,7 @@ def test_a_damaged_range_of_a_part_is_seen_and_redone_when_parts_are_gathered(pr
 
 
 def test_a_part_of_another_plan_is_made_again(project: Project):
-    """A killed run left the mark of a part, then the config changed: the mark is out of date."""
+    """A killed run left the mark of a part, then the config changed: the mark is stale."""
     whole = stores(project)
     [mark] = [mark for mark in completed(project) if "general-test/mlp_out-L00" in mark]
     folder = (project.path / mark).parent
@@ -69,9 +69,9 @@ def test_a_part_of_another_plan_is_made_again(project: Project):
 
 
 def test_other_images_begin_split_stores_anew(project: Project):
-    """A part would refuse a store that was begun with other images: the first job clears it."""
+    """A part would refuse a store that was started with other images: the first job clears it."""
     image = sorted((project.path / "images/test").rglob("*.png"))[0]
-    Image.new("RGB", (32, 32), "green").save(image)  # of another size in bytes, which is looked at
+    Image.new("RGB", (32, 32), "green").save(image)  # of another size in bytes, which is compared
     [index] = project.path.glob("results/datasets/general-*/COMPLETE.json")
     project.run("--cores", "1", "--force", str(index.relative_to(project.path)))
     marks = [mark for mark in completed(project) if "general-test" in mark]

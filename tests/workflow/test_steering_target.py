@@ -1,4 +1,4 @@
-"""Steerability as targets: its tables, and which edits measure again."""
+"""Steerability as targets: its tables, and the edits that measure again."""
 
 import re
 import shutil
@@ -85,7 +85,7 @@ def test_tables_hold_every_kind_and_edits_measure_what_they_change(steered: Proj
 
 
 def kinds_measured(project: Project, *targets: str) -> set[str]:
-    """Kinds of unit that a dry run would measure."""
+    """Return the kinds of unit that a dry run would measure."""
     text = project.run("--dry-run", *targets)
     return set(re.findall(r"output: \S*/measurements/steering/(\w+)-L01-", text))
 

@@ -19,7 +19,7 @@ def test_a_streamed_recipe_trains_without_a_store(project: Project):
     config["saes"]["streamed"] = config["saes"]["topk_resid"] | {"stream": True}
     results = project.path / "results"
     project.write_config(config)
-    shutil.rmtree(results / "activations")  # and it is not missed
+    shutil.rmtree(results / "activations")  # and no job needs it
     [sae] = plan_of(project).saes("streamed", 1)
     trained = sae.artefact.path
     assert project.planned(trained) == {"train_sae/streamed-01-base"}

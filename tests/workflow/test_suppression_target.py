@@ -13,7 +13,7 @@ PER_GROUP = {"train": 3, "val": 2, "test": 2}
 
 
 def write_birds(root) -> None:
-    """A set in the Waterbirds layout: two classes on two backgrounds, in three splits."""
+    """Make a set in the Waterbirds layout: two classes on two backgrounds, in three splits."""
     rng = np.random.default_rng(1)
     rows = []
     for split, (name, n) in enumerate(PER_GROUP.items()):
@@ -31,7 +31,7 @@ def write_birds(root) -> None:
 
 @pytest.fixture
 def birds(project: Project) -> Project:
-    """The built project with a small Waterbirds set whose background is to be taken out."""
+    """The built project with a small Waterbirds set whose background is suppressed."""
     write_birds(project.path / "birds")
     config = project.config
     config["datasets"]["birds"] = {

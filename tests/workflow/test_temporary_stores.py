@@ -1,4 +1,4 @@
-"""Stores that are deleted after use: nothing is lost, nothing is made twice, and they come back."""
+"""Stores that are deleted after use: nothing is lost or made twice, and stores can come back."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def clip_sae(project: Project, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def stores(project: Project) -> set[str]:
-    """What is left of stores, by any name."""
+    """Return leftovers of stores, under any name."""
     folder = project.path / "results/activations"
     return {str(path.relative_to(folder)) for path in folder.glob("*/*/*")}
 
@@ -64,7 +64,7 @@ def test_only_the_store_that_something_stale_reads_comes_back_and_goes_again(tem
     temporary.edit_config("saes.topk_resid.k", 3)
     planned = temporary.planned()
     assert {name for name in planned if name.startswith(("extract_", "drop_"))} == {
-        # the training split of one recipe, and what its SAE is measured on
+        # the training split of one recipe, and the evaluation data of its SAE
         *("extract_general_train_block0", "drop_general_train_resid_post_L01"),
         *("extract_general_test_block0", "drop_general_test_resid_post_L01"),
         # firing rates of all recipes are one table
@@ -124,7 +124,7 @@ def test_a_killed_deletion_is_finished_by_the_next_run(built: Project, tmp_path:
 def test_gc_and_verify_know_of_deleted_stores(temporary: Project):
     done = clip_sae(temporary, "gc")
     assert "Nothing to remove" in done.stdout, done.stdout + done.stderr
-    temporary.edit_config("activations.permute_seed", 1)  # other stores: these records are of none
+    temporary.edit_config("activations.permute_seed", 1)  # other stores: no records belong to them
     done = clip_sae(temporary, "gc")
     assert done.stdout.count("results/dropped/") == len(DROP), done.stdout
     done = clip_sae(temporary, "verify", "results/activations")
@@ -132,7 +132,7 @@ def test_gc_and_verify_know_of_deleted_stores(temporary: Project):
 
 
 def test_a_store_waits_for_all_of_its_readers_that_are_there(built: Project, tmp_path: Path):
-    """Also for those up to date: Snakemake runs one whose process outlived it once more."""
+    """Also for up-to-date outputs: Snakemake reruns a job whose process outlived it."""
     path = tmp_path / "project"
     shutil.copytree(built.path, path, symlinks=True)
     project = Project(path)

@@ -21,11 +21,10 @@ os.environ |= {
 from clip_sae.analyses.planned import planned
 from clip_sae.planning.config import ConfigError, validate_config
 from clip_sae.running.gpus import local_gpus
-from clip_sae.planning.jobs import job_json, upstream_of
-from clip_sae.planning.runs import made_by_run
+from clip_sae.planning.jobs import job_json, made_by_run, upstream_of
 from clip_sae.planning.staleness import Staleness
 from clip_sae.planning.steps import RULES
-from clip_sae.running.run_lock import AnotherRun, begin_run
+from clip_sae.running.locks import AnotherRun, begin_run
 from clip_sae.planning.scatter import BEGIN, PARTS, parts_of
 from clip_sae.planning.specs import ParsedCode, write_text
 from clip_sae.planning.turns import masked

@@ -1,7 +1,4 @@
-"""Halving of batches that do not fit in memory.
-
-Serves every stage that runs CLIP: one batch size in the profile works on small devices too.
-"""
+"""Halve batches that do not fit in memory, so that one batch size works on small devices too."""
 
 from collections.abc import Callable
 
@@ -9,9 +6,9 @@ import torch
 
 
 class SmallerBatches:
-    """Runs a function on batches; after an out-of-memory error on halves, and so from then on.
+    """Runs a function on batches; after an out-of-memory error, on halves from then on.
 
-    `limit` is the largest number of rows that is tried, None while everything has fitted.
+    `limit` is the largest number of rows to try; None while every batch has fitted.
     """
 
     def __init__(self) -> None:
@@ -34,11 +31,6 @@ class SmallerBatches:
             self.limit = size // 2
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-
-
-def with_smaller_batches_on_oom(fn: Callable, batch: torch.Tensor):
-    """Return `fn(batch)`, in halves (quarters, …) where the whole does not fit in memory."""
-    return SmallerBatches()(fn, batch)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -1,4 +1,4 @@
-"""Record what identifies CLIP weights; fetches a hub's weights if they are not cached yet."""
+"""Record the fingerprint of CLIP weights; fetches a hub's weights if they are not cached yet."""
 
 from clip_sae.clip.weights import model_fingerprint
 from clip_sae.planning.architecture import ModelSource

@@ -1,7 +1,7 @@
-"""How an image tower ends: the tokens that reach the embedding, last block, norm and projection.
+"""The end of an image tower: last block, final norm and projection to the embedding.
 
 Steering paper §5 at full size: steering every latent of every layer is affordable because the last
-block has to compute CLS alone, and because the norm and projection after it have a closed form.
+block computes CLS alone, and because the norm and projection after it have a closed form.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 
 def reads_cls(visual: nn.Module) -> bool:
-    """True where the embedding is made from CLS alone, after the last block."""
+    """Return True if the embedding depends on CLS alone after the last block."""
     return visual.attn_pool is None and visual.pool_type == "tok"
 
 
 def can_run_cls_only(visual: nn.Module, block: nn.Module) -> bool:
-    """True where `cls_of_block` stands for `block`: an ordinary last block of such a tower.
+    """Return True if `cls_of_block` can replace `block`: an ordinary last block of such a tower.
 
-    A hook on the block wants or changes all tokens, so then the whole block runs.
+    A hook on the block reads or changes all tokens, so the whole block must run.
     """
     ordinary = type(block) is ResidualAttentionBlock and not hasattr(block, "ln_1_kv")
     hooked = block._forward_hooks or block._forward_pre_hooks
@@ -29,7 +29,7 @@ def can_run_cls_only(visual: nn.Module, block: nn.Module) -> bool:
 def cls_of_block(block: nn.Module, x: Tensor, batch_first: bool) -> Tensor:
     """Return the CLS row of `block(x)`: its queries and its MLP see CLS, its keys every token.
 
-    x is [image, token, d_model], or [token, image, d_model] where not `batch_first`; the result has
+    x is [image, token, d_model], or [token, image, d_model] without `batch_first`; the result has
     one token on the same axis.
     """
     row = (slice(None), slice(1)) if batch_first else slice(1)
@@ -52,14 +52,14 @@ class Head:
     cls_only: bool
 
     def asymptote(self, directions: Tensor) -> Tensor:
-        """Return [unit, d_embed] of unit length: where endless pushes along each direction lead.
+        """Return [unit, d_embed] of unit length: the limit of ever stronger pushes per direction.
 
         The residual's direction tends to n_j at every token, and each later block adds a bounded
         vector to it. The norm of a long vector no longer sees `eps`, hence (n − mean) / std.
         """
         centred = directions - directions.mean(-1, keepdim=True)
-        # A direction with equal coordinates is what the norm removes: pushing along it changes
-        # nothing and has no limit. The bias stands in for it, so that nothing is divided by zero.
+        # The norm removes a direction with equal coordinates: a push along it changes nothing and
+        # has no limit. The bias is returned for it, so that nothing is divided by zero.
         scale = centred.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-12)
         embedding = (centred / scale * self.weight + self.bias) @ self.projection
         return nn.functional.normalize(embedding, dim=-1)
@@ -71,7 +71,7 @@ def head_of(visual: nn.Module) -> Head:
     if visual.attn_pool is not None or not isinstance(norm, nn.LayerNorm):
         raise ValueError(
             "this tower ends in attention pooling or another norm than LayerNorm, for which no "
-            "closed form is known here. Choose a CLIP whose tower pools CLS or averages patches."
+            "closed form is implemented. Choose a CLIP whose tower pools CLS or averages patches."
         )
     width = norm.weight.shape[0]
     eye = torch.eye(width, device=norm.weight.device)

@@ -1,7 +1,7 @@
 """CLIP with two entries: images up to a layer, and from a layer's residual to the embedding.
 
-§3.1 (hook points) and §5 (interventions start from the cached residual). This is the one place that
-indexes the blocks of the network and says what `resid_post` and `mlp_out` are.
+§3.1 (hook points) and §5 (interventions start from the cached residual). Only this module
+indexes the blocks of the network and defines `resid_post` and `mlp_out`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ def load_clip(source: ModelSource, *, device: str = "auto", precision: str = "au
         source: architecture and weights.
         device: "auto" (CUDA, then Apple's MPS, then CPU) or a torch device.
         precision: dtype of the blocks' matrix products. "auto" is float32 on the CPU and MPS, and
-            on CUDA bfloat16 where the device has it, float16 otherwise. Weights, the embedding, the
+            on CUDA bfloat16 if the device has it, else float16. Weights, the embedding, the
             residual stream and the output stay float32 at any precision.
     """
     return ClipModel(source, build_module(source), device=device, precision=precision)
@@ -47,8 +47,8 @@ class ClipModel:
 
     `layer` counts blocks from 0; `token` 0 is CLS, patches follow row-major.
     - `resid_post` of a layer: the residual stream after its block [image, token, d_model].
-    - `mlp_out` of a layer: what its MLP adds to the residual stream, after LayerScale where the
-      tower has one. An edit of it is therefore the same edit of `resid_post`.
+    - `mlp_out` of a layer: the contribution of its MLP to the residual stream, after LayerScale if
+      the tower has one. An edit of it is therefore the same edit of `resid_post`.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ClipModel:
         self.mean: tuple[float, ...] = tuple(module.visual.image_mean)
         self.std: tuple[float, ...] = tuple(module.visual.image_std)
         self.logit_scale = float(module.logit_scale.detach().exp())
-        # Made once: a small copy to the device per batch would wait for the forward pass before it.
+        # Made once: a small copy to the device per batch would wait for the last forward pass.
         self._pixel_mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1)
         self._pixel_std = torch.tensor(self.std, device=self.device).view(3, 1, 1)
 
@@ -82,11 +82,11 @@ class ClipModel:
 
     @cached_property
     def head(self) -> Head:
-        """What follows the last block: the final norm and the projection."""
+        """The final norm and the projection, after the last block."""
         return head_of(self.visual)
 
     def normalise(self, images: np.ndarray | Tensor) -> Tensor:
-        """Bytes [image, height, width, channel] to the tower's input [image, channel, h, w].
+        """Turn bytes [image, height, width, channel] into the input [image, channel, h, w].
 
         Channel-wise (x / 255 − mean) / std in float32, on this model's device.
         """
@@ -109,7 +109,7 @@ class ClipModel:
         *,
         embedding: bool = False,
     ) -> dict[Key, Tensor]:
-        """Run images up to the last wanted layer and return every hook of every wanted layer.
+        """Run images up to the last requested layer and return every hook of the layers.
 
         Returns {(hook, layer): [image, token, d_model]}. With `embedding` all blocks run, and
         ("embedding", last layer) holds the raw image embedding [image, d_embed].
@@ -120,7 +120,7 @@ class ClipModel:
     def run_to_pairs(
         self, pixels: Tensor, wanted: Iterable[Key], *, embedding: bool = False
     ) -> dict[Key, Tensor]:
-        """As `run_to`, for chosen (hook, layer) pairs."""
+        """Return the result of `run_to` for chosen (hook, layer) pairs."""
         wanted = list(dict.fromkeys(wanted))
         for hook, layer in wanted:
             self.check_layer(layer)
@@ -140,8 +140,8 @@ class ClipModel:
 
         The embedding is raw: neither of unit length nor scaled, as open_clip's `encode_image`.
         `resid_post` [image, token, d_model] may hold more tokens than CLS and patches (prompts).
-        After the last layer no block runs, and CLS alone is enough where the tower reads CLS. For
-        such towers the last block computes the CLS row alone.
+        After the last layer no block runs, and CLS alone is enough if the tower pools CLS. For such
+        towers the last block computes the CLS row alone.
         """
         self.check_layer(layer)
         x = resid_post.to(self.device, torch.float32)
@@ -150,7 +150,7 @@ class ClipModel:
     def run_between(self, resid_post: Tensor, layer: int, until: int) -> Tensor:
         """Run a residual stream from after block `layer` to after block `until`, every token.
 
-        Both are [image, token, d_model]. Edits at several layers run one stretch after the other.
+        Both are [image, token, d_model]. Edits at several layers call it once per pair of layers.
         """
         for end in (layer, until):
             self.check_layer(end)
@@ -162,12 +162,12 @@ class ClipModel:
         return found.get(("resid_post", until), x)
 
     def embed_images(self, pixels: Tensor) -> Tensor:
-        """Embeddings of unit length [image, d_embed] of normalised pixels."""
+        """Return embeddings of unit length [image, d_embed] of normalised pixels."""
         last = self.architecture.n_layers - 1
         return F.normalize(self.run_to_pairs(pixels, (), embedding=True)[EMBEDDING, last], dim=-1)
 
     def embed_text(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
-        """Embeddings of unit length [text, d_embed], always computed in float32."""
+        """Return embeddings of unit length [text, d_embed], always computed in float32."""
         batches = []
         for start in range(0, len(texts), batch_size):
             tokens = self.tokenizer(list(texts[start : start + batch_size])).to(self.device)
@@ -213,9 +213,9 @@ class ClipModel:
         return x.transpose(0, 1) if flip else x
 
     def _pool(self, x: Tensor) -> Tensor:
-        """Final norm, pooling and projection: [image, token, d_model] to [image, d_embed]."""
+        """Apply final norm, pooling and projection: [image, token, d_model] to [image, d_embed]."""
         if self.visual.pool_type == "tok":
-            x = x[:, :1]  # the norm of the other tokens would be thrown away
+            x = x[:, :1]  # the norm of the other tokens is not used
         pooled, _ = self.visual._pool(x)
         return pooled if self.visual.proj is None else pooled @ self.visual.proj
 
@@ -229,7 +229,7 @@ class ClipModel:
 def _caught_mlp_out(
     blocks: nn.ModuleList, wanted: Sequence[Key], found: dict[Key, Tensor]
 ) -> Iterator[None]:
-    """While open, puts the MLP's contribution of the wanted layers into `found`."""
+    """Add the MLP's contribution of the requested layers to `found` during the context."""
 
     def catch(layer: int):
         def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:

@@ -1,7 +1,7 @@
-"""From a model source to open_clip's module with its weights, and the fingerprint of those weights.
+"""Load open_clip's module with its weights from a model source, and fingerprint the weights.
 
-Serves every stage (§3.1); a wrong or missing weight file is refused here, never replaced by random
-weights, and one that would run code when it is read is refused as well: downloads are not trusted.
+Serves every stage (§3.1). A wrong or missing weight file is refused, never replaced by random
+weights; so is one that would run code when it is read, because downloads are not trusted.
 """
 
 import logging
@@ -38,13 +38,13 @@ def build_module(source: ModelSource) -> torch.nn.Module:
 
 
 def model_fingerprint(source: ModelSource) -> str:
-    """Return what identifies the weights: "sha256:…" of the files, or "random:SEED" itself.
+    """Return the fingerprint of the weights: "sha256:…" of the files, or "random:SEED".
 
-    A local folder is hashed over its weights, configuration and vocabulary. A tag or a hub
-    repository is fetched if this machine has not cached it, and leads with its name.
+    The hash of a local folder covers weights, configuration and vocabulary. A tag or a hub
+    repository is fetched if this machine has not cached it; its fingerprint starts with its name.
     """
     if source.random_seed is None and is_local(source):
-        local_checkpoint(source)  # says what is missing
+        local_checkpoint(source)  # raises an error that names a missing file
     if (fingerprint := local_fingerprint(source)) is not None:
         return fingerprint
     path = _cached_checkpoint(source)
@@ -54,13 +54,13 @@ def model_fingerprint(source: ModelSource) -> str:
 
 
 def is_local(source: ModelSource) -> bool:
-    """True where the weights are a file that the user keeps, False for tags and hub names."""
+    """Return True if the weights are a user's file, False for tags and hub names."""
     suffix = Path(source.pretrained or "").suffix
     return source.folder is not None or suffix in WEIGHT_SUFFIXES
 
 
 def local_checkpoint(source: ModelSource) -> Path:
-    """Return the weight file of a local source; ModelError says what is missing."""
+    """Return the weight file of a local source; ModelError names a missing file."""
     if source.folder is None:
         path = Path(source.pretrained)
         if not path.is_file():
@@ -68,7 +68,7 @@ def local_checkpoint(source: ModelSource) -> Path:
         return path
     if source.pretrained is not None:
         raise ModelError(
-            f"model {source.model!r} brings its own weights, but pretrained is "
+            f"model {source.model!r} has its own weights, but pretrained is "
             f"{source.pretrained!r}. Leave pretrained empty, or write 'random:SEED'."
         )
     found = [p for p in local_files(source) if p.suffix in WEIGHT_SUFFIXES]
@@ -82,7 +82,7 @@ def local_checkpoint(source: ModelSource) -> Path:
 
 
 def _random_module(source: ModelSource) -> torch.nn.Module:
-    with torch.random.fork_rng(devices=[]):  # the caller's random stream stays where it was
+    with torch.random.fork_rng(devices=[]):  # keeps the caller's random state
         torch.manual_seed(source.random_seed)
         return _create(source, load_weights=False)
 
@@ -108,7 +108,7 @@ def _module_from_hub(source: ModelSource) -> torch.nn.Module:
 
 
 def _cached_checkpoint(source: ModelSource) -> Path:
-    """The weight file of a tag or hub repository, fetched if need be."""
+    """Return the weight file of a tag or hub repository, fetched if necessary."""
     if source.model.startswith(HF_HUB):
         return _fetch(source, lambda: download_pretrained_from_hf(source.model[len(HF_HUB) :]))
     tag_config = open_clip.get_pretrained_cfg(source.name, source.pretrained or "")
@@ -125,7 +125,7 @@ def _cached_checkpoint(source: ModelSource) -> Path:
 def _fetch(source: ModelSource, download: Callable[[], str]) -> Path:
     try:
         return Path(download())
-    except Exception as error:  # every hub, URL and cache failure ends in the same advice
+    except Exception as error:  # the advice is the same for every hub, URL and cache failure
         raise ModelError(
             f"the weights of {source.model!r} {source.pretrained or ''} are not cached here and "
             f"could not be fetched ({error}). Run once with network access, or give the path of a "
@@ -134,7 +134,7 @@ def _fetch(source: ModelSource, download: Callable[[], str]) -> Path:
 
 
 def _create(source: ModelSource, **options: object) -> torch.nn.Module:
-    """open_clip's module; its log line about missing weights is silenced, loading comes after."""
+    """Create open_clip's module without its log line about missing weights, loaded later."""
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)
     try:
@@ -151,8 +151,8 @@ def _load_into(module: torch.nn.Module, path: Path) -> None:
         open_clip.load_checkpoint(module, str(path), weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"checkpoint {path} is no file of weights alone, and loading a pickle of more runs its "
-            "code. Save its state_dict as .safetensors and use that file."
+            f"checkpoint {path} holds more than weights, and loading such a pickle runs its code. "
+            "Save its state_dict as .safetensors and use that file."
         ) from error
     except (SafetensorError, EOFError, OSError) as error:
         raise ModelError(f"checkpoint {path} is damaged or cut short ({error}).") from error
@@ -172,15 +172,15 @@ def _load_into(module: torch.nn.Module, path: Path) -> None:
 
 
 def _refuse_code(path: Path) -> None:
-    """Raise for a checkpoint whose reading would run code that lies in it.
+    """Raise ModelError for a checkpoint that would run its own code when read.
 
-    open_clip asks torch for weights alone too, but answers a TypeError, which a crafted file can
-    cause, by asking again without; where TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set, as some projects
-    advise, that unpickles everything. So the whole file passes the guarded reader here first.
+    open_clip also loads with `weights_only`, but after a TypeError, which a crafted file can cause,
+    it loads again without; with TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD set, as some projects advise, that
+    unpickles everything. So the guarded reader reads the whole file here first.
     """
-    if path.suffix not in WEIGHT_SUFFIXES:  # open_clip reads further ones, each in its own way
+    if path.suffix not in WEIGHT_SUFFIXES:  # open_clip reads further formats in other ways
         raise ModelError(
-            f"checkpoint {path} is none of {', '.join(WEIGHT_SUFFIXES)}. Save its state_dict as "
+            f"checkpoint {path} is not one of {', '.join(WEIGHT_SUFFIXES)}. Save its state_dict as "
             ".safetensors and use that file."
         )
     if path.suffix == ".safetensors":
@@ -190,8 +190,8 @@ def _refuse_code(path: Path) -> None:
         raise ModelError(
             f"checkpoint {path} is a TorchScript archive, a program with its weights, as OpenAI "
             "publishes its .pt files, and loading it runs the program. For OpenAI's weights write "
-            "the tag, `pretrained: openai`, which fetches the same without the program. Of any "
-            "other save the state_dict as .safetensors and use that file."
+            "the tag, `pretrained: openai`, which fetches the same without the program. For any "
+            "other model save the state_dict as .safetensors and use that file."
         )
     torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
 

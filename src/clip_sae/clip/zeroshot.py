@@ -1,4 +1,4 @@
-"""Zero-shot classification: prompts to class embeddings, and cross-entropy and accuracy from them.
+"""Zero-shot classification: class embeddings of prompts, cross-entropy and accuracy.
 
 §3.3 (Tables 3, 4: CE with 80 prompts) and every accuracy of the paper. Radford et al. 2021, §3.1.4.
 """
@@ -53,7 +53,7 @@ def logits(image_embeddings: Tensor, text: Tensor, scale: float) -> Tensor:
     """Return [image, class]: `scale` times the cosine of images [image, d_embed] and `text`.
 
     Image embeddings may be raw or of unit length. `scale` is the model's own (about 100 for
-    trained CLIPs), or 1 where the paper's Table 4 is meant.
+    trained CLIPs), or 1 for the paper's Table 4.
     """
     images = F.normalize(image_embeddings.float(), dim=-1)
     return scale * images @ F.normalize(text.float(), dim=-1).T.to(images.device)
@@ -63,11 +63,6 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return [image], natural log: −log softmax(logits) at the label, in float64."""
     labels = torch.as_tensor(labels, device=logits.device)
     return F.cross_entropy(logits.double(), labels, reduction="none")
-
-
-def cross_entropy_sum(logits: Tensor, labels: Tensor) -> float:
-    """Return the sum over images of `cross_entropy`, so that batches add up exactly."""
-    return float(cross_entropy(logits, labels).sum())
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:

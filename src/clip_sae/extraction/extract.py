@@ -1,8 +1,8 @@
-"""Extraction: images through CLIP once, the tokens of every wanted hook and layer into stores.
+"""Extraction: one forward pass per image writes the tokens of all requested hooks and layers.
 
 §4.1 (the activations SAEs are trained on). Decoding, the forward pass and writing overlap. The unit
-of resuming is a store's range: batches start anew at each range, so a run that was killed and
-started again writes the same bytes as one that was not.
+of resuming is a store's range: no batch crosses a range's end, so a killed and restarted run writes
+the same bytes as an uninterrupted one.
 """
 
 import os
@@ -34,7 +34,7 @@ __all__ = ["EXTRACT_VERSION", "ExtractJob", "ExtractReport", "extract"]
 
 
 class Tower(Protocol):
-    """What is extracted from: a `ClipModel`, or an adapted one."""
+    """A model to extract from: a `ClipModel`, or an adapted one."""
 
     @property
     def device(self) -> torch.device: ...
@@ -44,11 +44,11 @@ class Tower(Protocol):
 
 @dataclass(frozen=True)
 class ExtractReport:
-    """What one run did.
+    """Images and times of one run.
 
     stage_seconds: "decode" and "write" are summed over their threads; "forward", "wait_decode" and
         "wait_write" are the main thread's; "wait_forward" is a writer's wait for a CUDA device,
-        whose forward pass runs behind the main thread.
+        whose forward pass runs asynchronously.
     batch_limit: batch size after halving on out-of-memory, None if every batch fitted.
     """
 
@@ -65,7 +65,7 @@ class ExtractReport:
     def bottleneck(self) -> str:
         """The stage that the others waited for: "decode", "forward" or "write"."""
         spent = Counter(self.stage_seconds)
-        # The main thread waits for a writer that itself waits for the device: that is no writing.
+        # If the main thread waits for a writer that waits for the device, the device is the cause.
         held_up = {
             "decode": spent["wait_decode"],
             "forward": spent["forward"] + spent["wait_forward"],
@@ -87,15 +87,15 @@ def extract(
     """Write the unfinished ranges of all stores of `job`, from one forward pass per image.
 
     Args:
-        batch_size: images per forward pass; halved by itself when the device runs out of memory.
-        decode_workers: threads that decode, None for all CPUs of this process, 16 at most.
-        write_workers: threads that write; more than one pays with many layers and a fast device.
-        ranges: ranges of this process, one of several: the stores must be those of this job, and a
-            later call completes them. None writes all that are missing, first rebuilding stores
-            that were begun with other inputs, and completes the stores.
+        batch_size: images per forward pass; halved when the device runs out of memory.
+        decode_workers: threads that decode; None for all CPUs of this process, 16 at most.
+        write_workers: threads that write; more than one helps with many layers and a fast device.
+        ranges: ranges that this process of several writes; the stores must be those of this job,
+            and a later call completes them. None rebuilds stores that were started with other
+            inputs, writes all missing ranges and completes the stores.
 
     Raises:
-        BadImageError: an image cannot be decoded (any more); the error names it.
+        BadImageError: an image cannot be decoded; the error names it.
         ActivationOverflow: a value does not fit the stores' dtype.
     """
     writers = job.open_writers(rebuild=ranges is None)
@@ -150,7 +150,7 @@ def _plan(
     ranges: Sequence[int],
     batch_size: int,
 ) -> list[_Step]:
-    """The batches of all ranges that some store lacks. No batch crosses a range's end."""
+    """Return the batches of all ranges that a store lacks. No batch crosses a range's end."""
     steps = []
     for k in ranges:
         keys = tuple(key for key, writer in writers.items() if not writer.finished(k))
@@ -177,7 +177,7 @@ def _hand_over(
 
 
 def _shares(writers: Mapping[Key, StoreWriter], n: int) -> list[dict[Key, StoreWriter]]:
-    """The stores dealt out to `n` threads, each of which writes its own."""
+    """Return the stores of each of `n` threads."""
     items = list(writers.items())
     return [dict(items[i::n]) for i in range(min(n, len(items)))]
 
@@ -185,7 +185,7 @@ def _shares(writers: Mapping[Key, StoreWriter], n: int) -> list[dict[Key, StoreW
 def _bar(
     steps: Sequence[_Step], layout: StoreLayout, ranges: Sequence[int], progress: bool
 ) -> tqdm:
-    """Progress over the images of these ranges; finished ones count as done from the start."""
+    """Return a progress bar over the images of these ranges; finished ones count as done."""
     total = sum(stop - start for start, stop in map(layout.range_bounds, ranges))
     done = total - sum(step.stop - step.start for step in steps)
     return tqdm(
@@ -194,5 +194,5 @@ def _bar(
 
 
 def _cpus() -> int:
-    """CPUs that this process may use: containers and Slurm give fewer than the machine has."""
+    """Return the CPUs that this process may use; containers and Slurm may allow only some."""
     return min(16, len(os.sched_getaffinity(0)))

@@ -1,7 +1,7 @@
-"""What an extraction is: images, model sizes, preprocessing and stores, but not how it is run.
+"""The definition of an extraction: images, model sizes, preprocessing and stores.
 
-§4.1 (the activations SAEs are trained on). Everything here decides the numbers in the stores; what
-does not (device, batch size, threads) belongs to `extract`.
+§4.1 (the activations SAEs are trained on). Everything here decides the numbers in the stores;
+options that do not (device, batch size, threads) belong to `extract`.
 """
 
 from collections.abc import Mapping
@@ -21,17 +21,16 @@ from clip_sae.store import StoreLayout, StoreWriter
 
 @dataclass(frozen=True)
 class ExtractJob:
-    """What is extracted: everything that decides the numbers in the stores.
+    """Everything that decides the numbers in the stores of an extraction.
 
-    manifest: rows of one split, as `read_manifest` returns them; those with a status other than
-        "ok" never enter.
+    manifest: rows of one split, as `read_manifest` returns them; only rows of status "ok" are used.
     data_root: the folder that `path` of the manifest is relative to.
     stores, specs: folder and spec of each (hook, layer).
-    seed: of the one permutation of the images; max_images: its first so many, None for all.
+    seed: of the one permutation of the images; max_images: use its first images, None for all.
     dtype, chunk_mb, min_shards, compression: of the stores, see `StoreLayout.choose`.
-    n_prompts: learned tokens behind the patches, of an adapted model; 0 for a frozen one.
+    n_prompts: learned tokens of an adapted model, after the patches; 0 for a frozen one.
     preprocess, exif, max_pixels: see `decode_image`.
-    fingerprints: of the inputs' content (manifest, weights); a store begun with others is refused
+    fingerprints: of the inputs' content (manifest, weights); a store started with others is refused
         or rebuilt. attributes: provenance, recorded and never compared.
     """
 
@@ -57,13 +56,13 @@ class ExtractJob:
     def source_index(self) -> np.ndarray:
         """Row in manifest.csv of each store row, int64 [image]: the usable rows, permuted once.
 
-        These are labels of the frame's index: `manifest.loc[source_index]` is in store order.
+        Labels of the frame's index: `manifest.loc[source_index]` is in store order.
         """
         usable = self.manifest.index[self.manifest["status"] == "ok"].to_numpy(np.int64)
         if not len(usable):
             raise ValueError(
                 f"no image to extract: none of the {len(self.manifest)} manifest rows has status "
-                "'ok'. Look at their column `reason`, mend the data set and index it again."
+                "'ok'. See their column `reason`, fix the data set and index it again."
             )
         return np.random.default_rng(self.seed).permutation(usable)[: self.max_images]
 
@@ -81,10 +80,10 @@ class ExtractJob:
         )
 
     def open_writers(self, rebuild: bool = False) -> dict[Key, StoreWriter]:
-        """Create or reopen all stores; a folder made from another spec is refused by the writer.
+        """Create or reopen all stores; the writer refuses a folder of another spec.
 
-        With `rebuild` a store that was begun with other inputs or another layout is deleted and
-        begun again: only while no other process writes it.
+        With `rebuild` a store that was started with other inputs or another layout is deleted and
+        started again; no other process may write to it.
         """
         return {
             (hook, layer): StoreWriter(
@@ -100,7 +99,7 @@ class ExtractJob:
         }
 
     def decode(self, path: Path, operation: str = "", parameter: str = "") -> np.ndarray:
-        """One image as uint8 [height, width, channel]."""
+        """Return one image as uint8 [height, width, channel]."""
         return decode_image(
             path,
             image_size=self.architecture.image_size,
@@ -112,7 +111,7 @@ class ExtractJob:
         )
 
     def sources(self) -> list[tuple[Path, str, str]]:
-        """(path, operation, parameter) of each store row: what `decode` is called with."""
+        """Return (path, operation, parameter) of each store row, the arguments of `decode`."""
         columns = (
             self.manifest[name].loc[self.source_index] if name in self.manifest else repeat("")
             for name in ("operation", "parameter")

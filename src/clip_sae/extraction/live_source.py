@@ -1,8 +1,8 @@
-"""Tokens computed from images when they are asked for, in the place of a store.
+"""Tokens computed from images on request, as a `TokenStream` source without a store.
 
-§3, Eq. 3 (what SAEs are trained on), for disks that hold no store. A block of the store that there
-would be is one forward pass, so its tokens depend on nothing but the images in it: not on the
-epoch, the window, or where a training was resumed.
+§3, Eq. 3 (training data of SAEs), for disks without room for a store. One chunk of the store that
+extraction would write is one forward pass, so its tokens depend on its images alone: not on the
+epoch, the window, or the point at which a training was resumed.
 """
 
 import time
@@ -20,23 +20,23 @@ from clip_sae.clip.model import Key
 from clip_sae.extraction.extract import Tower
 from clip_sae.extraction.job import ExtractJob
 from clip_sae.extraction.stages import HostTokens, StageClock, decoded_batches, to_host
-from clip_sae.store import Block, StoreLayout, checked_absmax
+from clip_sae.store import Chunk, StoreLayout, checked_absmax
 
 SECONDS_PER_LINE = 60.0
 
 
 class LiveSource:
-    """What `ActivationStore` is to a `TokenStream`, without files.
+    """A `ChunkSource` that runs the images of an extraction instead of reading its store.
 
-    model, job: what an extraction would run, and on what; `job.stores` plays no part.
+    model, job: of the extraction; `job.stores` is not used.
     key: hook and layer.
     decode_workers: threads that decode ahead of the forward pass.
     progress, log: a bar over the images of a window, and a line a minute.
 
     Attributes:
-        keeps: whether blocks stay in memory once computed (all must name the same arrays).
+        keeps: True if chunks stay in memory once computed (all must name the same arrays).
         clock: seconds of "decode" (all threads), "wait_decode" and "forward".
-        images: so many were run.
+        images: number of images run so far.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class LiveSource:
         self._next_line = time.monotonic() + SECONDS_PER_LINE
         self._cuda_stream: torch.cuda.Stream | None = None
         if model.device.type == "cuda":
-            # Its own, or each block would wait for all steps of training that were asked for.
+            # A separate stream, so that a chunk does not wait for all queued steps of training.
             self._cuda_stream = torch.cuda.Stream(model.device)
             self._cuda_stream.wait_stream(torch.cuda.current_stream(model.device))
 
@@ -82,51 +82,51 @@ class LiveSource:
 
     @property
     def disk_dtype(self) -> np.dtype:
-        """NumPy dtype that the tokens are rounded to."""
+        """NumPy dtype to which the tokens are rounded."""
         return self.layout.arrays["cls"].disk_dtype
 
     def token_shape(self, tokens: str) -> tuple[int, int]:
-        """Shape of one image for "all", "cls" or "patch": [token, d_model]."""
+        """Return the shape of one image for "all", "cls" or "patch": [token, d_model]."""
         n_patches = self.layout.n_patches
         return {"all": 1 + n_patches, "cls": 1, "patch": n_patches}[tokens], self.d_model
 
-    def read_blocks(self, blocks: Sequence[Block]) -> Iterator[None]:
-        """Fill the blocks in order, one per step; the next is decoded and begun meanwhile.
+    def read_chunks(self, chunks: Sequence[Chunk]) -> Iterator[None]:
+        """Fill the chunks in order, one per step; the next one is decoded and started meanwhile.
 
         Raises BadImageError for an image that cannot be decoded, ActivationOverflow for a value
-        that the dtype does not hold.
+        that does not fit the dtype.
         """
-        lacking = [block for block in blocks if block.start not in self._kept]
+        lacking = [chunk for chunk in chunks if chunk.start not in self._kept]
         with closing(self._compute(lacking)) as computed:
-            for block in blocks:
-                if kept := self._kept.get(block.start):
-                    for name, rows in block.arrays.items():
+            for chunk in chunks:
+                if kept := self._kept.get(chunk.start):
+                    for name, rows in chunk.arrays.items():
                         rows[:] = kept[name]
                 else:
                     next(computed)
                     if self.keeps:
-                        copies = {name: rows.copy() for name, rows in block.arrays.items()}
-                        self._kept[block.start] = copies
+                        copies = {name: rows.copy() for name, rows in chunk.arrays.items()}
+                        self._kept[chunk.start] = copies
                 yield
 
-    def _compute(self, blocks: Sequence[Block]) -> Iterator[None]:
-        """Fill the blocks from their images, one per step."""
+    def _compute(self, chunks: Sequence[Chunk]) -> Iterator[None]:
+        """Fill the chunks from their images, one per step."""
         batches = decoded_batches(
             self._sources,
-            [(block.start, block.stop) for block in blocks],
+            [(chunk.start, chunk.stop) for chunk in chunks],
             self.job.decode,
             self.job.architecture.image_size,
             workers=self._workers,
             pinned=self._cuda_stream is not None,
             clock=self.clock,
         )
-        total = sum(block.stop - block.start for block in blocks)
-        hidden = not (self._progress and blocks)
+        total = sum(chunk.stop - chunk.start for chunk in chunks)
+        hidden = not (self._progress and chunks)
         bar = tqdm(total=total, desc="images", unit="image", leave=False, disable=hidden)
         with closing(batches), bar:
-            running: tuple[Block, HostTokens] | None = None
-            for block, images in zip(blocks, batches, strict=True):
-                started = block, self._start(block, images)
+            running: tuple[Chunk, HostTokens] | None = None
+            for chunk, images in zip(chunks, batches, strict=True):
+                started = chunk, self._start(chunk, images)
                 if running:
                     self._finish(*running, bar)
                     yield
@@ -135,35 +135,35 @@ class LiveSource:
                 self._finish(*running, bar)
                 yield
 
-    def _start(self, block: Block, images: Tensor) -> HostTokens:
-        """Run a block's images [image, height, width, channel]; its tokens are on their way."""
-        first = 0 if "cls" in block.arrays else 1
-        last = None if "patch" in block.arrays else 1
+    def _start(self, chunk: Chunk, images: Tensor) -> HostTokens:
+        """Start the forward pass of a chunk's images [image, height, width, channel]."""
+        first = 0 if "cls" in chunk.arrays else 1
+        last = None if "patch" in chunk.arrays else 1
 
         def run(part: Tensor) -> Tensor:
             found = self.model.run_to_pairs(self.model.normalise(part), [self.key])
             return found[self.key][:, first:last]
 
-        # Grad mode is a thread's own, and this may be a thread of the stream's.
-        with self.clock.time("forward"), torch.inference_mode(), self._stream_of_its_own():
+        # Grad mode belongs to a thread, and this may be a thread of the token stream.
+        with self.clock.time("forward"), torch.inference_mode(), self._on_own_stream():
             return to_host(self._smaller(run, images), self.layout.dtype)
 
-    def _finish(self, block: Block, host: HostTokens, bar: tqdm) -> None:
+    def _finish(self, chunk: Chunk, host: HostTokens, bar: tqdm) -> None:
         with self.clock.time("forward"):
             tokens = host.numpy()  # [image token d_model]
         taken = 0
         for name in ("cls", "patch"):
-            if name not in block.arrays:
+            if name not in chunk.arrays:
                 continue
             per_image = self.token_shape(name)[0]
-            rows = block.arrays[name].reshape(len(tokens), per_image, self.d_model)
+            rows = chunk.arrays[name].reshape(len(tokens), per_image, self.d_model)
             rows[:] = tokens[:, taken : taken + per_image]
             taken += per_image
             checked_absmax(
                 rows[:, 0] if name == "cls" else rows,
                 self.layout.dtype,
                 name,
-                lambda i: self._place(block.start + i),
+                lambda i: self._describe(chunk.start + i),
             )
         self.images += len(tokens)
         bar.update(len(tokens))
@@ -171,19 +171,19 @@ class LiveSource:
             self._next_line = time.monotonic() + SECONDS_PER_LINE
             self._log(f"images {bar.n:,}/{bar.total:,} of this window: {self.pace}")
 
-    def _place(self, row: int) -> str:
+    def _describe(self, row: int) -> str:
         hook, layer = self.key
         return (
             f"{hook} of layer {layer}: image row {row} ({self._sources[row][0]}, manifest row "
             f"{self.job.source_index[row]})"
         )
 
-    def _stream_of_its_own(self) -> AbstractContextManager:
+    def _on_own_stream(self) -> AbstractContextManager:
         return torch.cuda.stream(self._cuda_stream) if self._cuda_stream else nullcontext()
 
     @property
     def pace(self) -> str:
-        """Images per second of decoding and forward pass, and which of them is the slower one."""
+        """Images per second of decoding and forward pass, and the slower one of the two."""
         seconds = self.clock.seconds
         waited, ran = (seconds.get(stage, 0.0) for stage in ("wait_decode", "forward"))
         rate = self.images / (waited + ran) if waited + ran else 0.0

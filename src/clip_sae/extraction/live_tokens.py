@@ -1,8 +1,8 @@
-"""Training straight from images: a shuffled stream of tokens for which no store is written.
+"""Training straight from images: a shuffled stream of tokens without a store.
 
-§3, Eq. 3. The order of tokens and their rounding are those of the store that extraction would have
-written, so an SAE trained from it is the same; what is saved is the disk, what it costs is a
-forward pass per image, layer and epoch (docs/streaming.md).
+§3, Eq. 3. Order and rounding of tokens equal those of the store that extraction would write, so the
+trained SAE is the same. This saves the disk and costs a forward pass per image, layer and epoch
+(docs/streaming.md).
 """
 
 import time
@@ -22,18 +22,18 @@ from clip_sae.training.source import pinned
 
 
 class LiveStream(TokenStream):
-    """A `TokenStream` of a `LiveSource` that knows who waits for whom; options as there."""
+    """A `TokenStream` of a `LiveSource` that times its consumer's waiting; options as there."""
 
     def __init__(self, source: LiveSource, **options: object) -> None:
         super().__init__(source, **options)
         self._clock, self._source = source.clock, source
-        self._asked: float | None = None
-        # What fits stays: in one window by the stream itself, in several by the source.
+        self._started: float | None = None
+        # Tokens that fit stay in memory: the stream keeps one window, the source keeps several.
         source.keeps = self.fits and self._plan.n_windows > 1
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[np.ndarray]:
-        """As `TokenStream.epoch`; the caller's waiting is timed."""
-        self._asked = time.perf_counter() if self._asked is None else self._asked
+        """Return `TokenStream.epoch`, with the caller's waiting timed."""
+        self._started = time.perf_counter() if self._started is None else self._started
         return self._timed(super().epoch(epoch, start_batch))
 
     def _timed(self, batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -44,11 +44,11 @@ class LiveStream(TokenStream):
                 if batch is None:
                     return
                 yield batch
-                del batch  # its memory serves again when nobody refers to it
+                del batch  # frees its memory for another batch
 
     def feed_report(self) -> str:
-        """Pace of the images so far, and whether training waited for them most of its time."""
-        seconds = time.perf_counter() - (self._asked or time.perf_counter())
+        """Return the pace of the images so far and the time that training waited for them."""
+        seconds = time.perf_counter() - (self._started or time.perf_counter())
         waited = self._clock.seconds.get("wait_tokens", 0.0)
         share = 100 * waited / seconds if seconds else 0.0
         return f"{self._source.pace}; training waited for them {share:.0f} % of the time"
@@ -56,7 +56,7 @@ class LiveStream(TokenStream):
 
 @dataclass(frozen=True)
 class ImageTokens:
-    """Tokens of a split's images, computed by every process of a training for itself.
+    """Tokens of a split's images, which every process of a training computes itself.
 
     model, precision: as `load_clip`; job: images, decoding and dtype; key: hook and layer.
     batch_tokens, seed, tokens: as `TokenStream`.

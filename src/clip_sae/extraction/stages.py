@@ -1,7 +1,7 @@
-"""The stages of extraction that overlap the forward pass: decoding before it, writing behind it.
+"""The stages of extraction that overlap the forward pass: decoding before it, writing after it.
 
 §4.1 (activations of ImageNet through CLIP). Decoding runs in a thread pool (Pillow releases the
-GIL), writing in threads of its own behind bounded queues, so that memory holds a few batches.
+GIL), writing in separate threads with bounded queues, so that memory holds a few batches.
 """
 
 import threading
@@ -20,9 +20,9 @@ from torch import Tensor
 from clip_sae.clip.model import Key
 from clip_sae.store import StoreWriter
 
-BATCHES_AHEAD = 2  # decoded beyond the one in the forward pass; more only costs memory
+BATCHES_AHEAD = 2  # decoded besides the one in the forward pass; more only costs memory
 BATCHES_BEHIND = 2  # waiting for a writer
-IMAGES_PER_TASK = 4  # so that handing out work costs nothing next to decoding
+IMAGES_PER_TASK = 4  # so that submitting a task costs little next to decoding
 HOST_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -56,8 +56,8 @@ def decoded_batches(
 ) -> Iterator[Tensor]:
     """Yield sources[start:stop] of each bounds as uint8 [image, height, width, channel], in order.
 
-    A source is the arguments of `decode`. The next batches are decoded meanwhile. An image that
-    cannot be decoded raises here, with the error of `decode`, which names its path.
+    A source holds the arguments of `decode`. The next batches are decoded meanwhile. An image that
+    cannot be decoded raises the error of `decode`, which names its path.
     """
 
     def decode_rows(images: np.ndarray, start: int) -> None:
@@ -95,13 +95,13 @@ def decoded_batches(
 
 @dataclass(frozen=True)
 class HostTokens:
-    """Tokens [image, token, d_model] on their way to the host; `ready` is None once there."""
+    """Tokens [image, token, d_model] during the copy to the host; `ready` is None without one."""
 
     tokens: Tensor
     ready: torch.cuda.Event | None
 
     def numpy(self) -> np.ndarray:
-        """Wait for the copy, and return the tokens as NumPy holds them: bfloat16 as its bits."""
+        """Wait for the copy and return the tokens as NumPy array, bfloat16 as its bits."""
         if self.ready is not None:
             self.ready.synchronize()
         bits = self.tokens.dtype == torch.bfloat16
@@ -109,7 +109,7 @@ class HostTokens:
 
 
 def to_host(tokens: Tensor, dtype: str) -> HostTokens:
-    """Cast to the store's dtype where the tokens are, which halves the copy, and start the copy."""
+    """Cast to the store's dtype on the device, which halves the copy, and start the copy."""
     tokens = tokens.detach().to(HOST_DTYPES[dtype])
     if tokens.device.type != "cuda":
         return HostTokens(tokens.cpu(), None)
@@ -127,8 +127,8 @@ class _Abort(Exception):
 class WriterThread:
     """Writes some of the stores, range by range, in its own thread.
 
-    Per range: `begin`, `put` once per batch, `commit`. An error of the thread is raised by the next
-    call of any of them, or on leaving the context. Leaving it with an error drops the open range.
+    Per range: `begin`, `put` once per batch, `commit`. The next call of one of them, or the end of
+    the context, raises an error of the thread. An error in the context drops the open range.
     """
 
     def __init__(self, writers: Mapping[Key, StoreWriter], clock: StageClock) -> None:
@@ -146,14 +146,14 @@ class WriterThread:
         self._send({key: value for key, value in tokens.items() if key in self._writers})
 
     def commit(self) -> None:
-        """Finish the open range: from now on it counts."""
+        """Finish the open range."""
         self._send("commit")
 
     def __enter__(self) -> "WriterThread":
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        """End the thread; after an error the open range leaves nothing behind."""
+        """End the thread; an error removes the open range."""
         with self._clock.time("wait_write"):
             self._offer("stop" if kind is None else "abort")
             self._pool.shutdown()
@@ -164,10 +164,10 @@ class WriterThread:
         with self._clock.time("wait_write"):
             accepted = self._offer(item)
         if not accepted:
-            self._running.result()  # the thread has ended: by an error, which is raised here
+            self._running.result()  # the thread has ended with an error, which this raises
 
     def _offer(self, item: object) -> bool:
-        """Queue `item`; False if the thread has ended and nobody would take it."""
+        """Queue `item`; return False if the thread has ended."""
         while not self._running.done():
             try:
                 self._queue.put(item, timeout=0.2)
@@ -194,7 +194,7 @@ class WriterThread:
                 for key, host in item.items():
                     with self._clock.time("wait_forward"):
                         tokens = host.numpy()  # [image token d_model]
-                    # learned prompts come last, and are an array of their own
+                    # learned prompts come last, and have a separate array
                     n = tokens.shape[1] - self._writers[key].layout.n_prompts
                     prompt = tokens[:, n:] if n < tokens.shape[1] else None
                     with self._clock.time("write"):

@@ -10,10 +10,10 @@ from clip_sae.running.job import check_versions
 
 
 def extract_activations(job, *, clip: ClipFiles, images: ImageFiles) -> None:
-    """Write the stores that the job makes, ranges that are there already excepted.
+    """Write the missing ranges of the job's stores, whose records define their tokens.
 
-    The stores' records say which tokens they hold. A part fills its share of the ranges; the part
-    `begin` makes the empty stores; the job that gathers parts first reads every byte of them.
+    The part `begin` makes the empty stores, a part `i-of-n` fills its share of the ranges, and the
+    job that gathers the parts first checks every byte of them.
     """
     stores = list(job.whole.values())
     source = ModelSource(clip.model, clip.pretrained)
@@ -34,7 +34,7 @@ def extract_activations(job, *, clip: ClipFiles, images: ImageFiles) -> None:
         max_pixels=images.decoding["max_pixels"],
         fingerprints=job.fingerprints(),
     )
-    for record in work.specs.values():  # also in a part, whose own record has no version
+    for record in work.specs.values():  # also for a part, whose own record has no version
         check_versions(record)
     job.hold_stores(work.stores.values(), shared=job.part not in (None, BEGIN))
     if job.part == BEGIN:
@@ -43,7 +43,7 @@ def extract_activations(job, *, clip: ClipFiles, images: ImageFiles) -> None:
         return
     if job.gathers:
         damaged = {w.label: w.forget_damaged() for w in work.open_writers().values()}
-        job.log.info("every byte of the parts was checked; to redo: %s", damaged)
+        job.log.info("every byte of the parts was checked; ranges to redo: %s", damaged)
     report = extract(
         load_clip(source, device=job.device, precision=clip.precision),
         work,

@@ -18,16 +18,16 @@ CONFIG_NAME = "open_clip_config.json"
 
 
 class ModelError(ValueError):
-    """A model that was asked for does not exist, cannot be read, or has a tower we cannot enter."""
+    """The requested model does not exist, cannot be read, or has an unsupported tower."""
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Which CLIP, and with which weights.
+    """A CLIP architecture and its weights.
 
     `model`: an open_clip architecture ("ViT-B-32"), "local-dir:FOLDER" or "hf-hub:OWNER/NAME".
     `pretrained`: an open_clip tag, the path of a .safetensors or .pt checkpoint, "random:SEED", or
-    None for a folder or a hub repository, which bring their own weights.
+    None for a folder or a hub repository, which hold their own weights.
     """
 
     model: str
@@ -40,7 +40,7 @@ class ModelSource:
 
     @property
     def name(self) -> str:
-        """The architecture's name as open_clip files it: a slash reads as a dash."""
+        """Name of the architecture in open_clip, where a slash is a dash."""
         prefixed = self.model.startswith((LOCAL_DIR, HF_HUB))
         return self.model if prefixed else self.model.replace("/", "-")
 
@@ -76,9 +76,9 @@ class Architecture:
 def architecture(source: ModelSource) -> Architecture:
     """Return the sizes of `source`'s image tower without importing torch or open_clip.
 
-    Raises ModelError for an unknown name, an unreadable configuration, one that asks for code of
-    its own, and every tower that is not open_clip's own VisionTransformer with one pooled token
-    (ResNet, timm, CoCa, attentional pool).
+    Raises ModelError for an unknown name, an unreadable configuration, one that would run code, and
+    every tower that is not open_clip's own VisionTransformer with one pooled token (ResNet, timm,
+    CoCa, attentional pool).
     """
     config = model_config(source)
     vision = config["vision_cfg"]
@@ -149,7 +149,7 @@ def _builtin_config_path(name: str) -> Path:
 
 
 def _hub_config_path(repository: str) -> Path:
-    """Where the Hugging Face cache keeps the configuration of the revision fetched last."""
+    """Return the cached configuration of the last fetched revision of a hub repository."""
     home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
     cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
     folder = cache / f"models--{repository.replace('/', '--')}"
@@ -159,7 +159,7 @@ def _hub_config_path(repository: str) -> Path:
 
 
 def _refuse_other_towers(model: str, config: dict, vision: dict) -> None:
-    """Only a tower whose residual stream we can leave and enter again is accepted."""
+    """Raise ModelError for a tower whose residual stream cannot be cut at a layer."""
     if isinstance(vision.get("layers", 12), list | tuple):
         tower = "a ResNet"
     elif vision.get("timm_model_name"):
@@ -179,7 +179,7 @@ def _refuse_other_towers(model: str, config: dict, vision: dict) -> None:
 
 
 def _refuse_code(model: str, text: dict) -> None:
-    """open_clip hands these options to transformers, which then runs Python files of a hub."""
+    """Raise ModelError for options with which transformers would run Python files of a hub."""
     if (text.get("tokenizer_kwargs") or {}).get("trust_remote_code"):
         raise ModelError(
             f"model {model!r}: its configuration sets trust_remote_code for the tokenizer, so "

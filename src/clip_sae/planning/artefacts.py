@@ -1,8 +1,8 @@
-"""Artefacts: files with a spec, what they come from, and whether those on disk are out of date.
+"""Artefacts: files with a spec and upstream artefacts, and checks whether those on disk are stale.
 
-Snakemake alone compares times and parameters kept in `.snakemake`; here every artefact carries its
-spec and the fingerprints of the data and weights it was made from, so that a stale file is seen
-after a failed run, a lost `.snakemake` folder, or a copy without times. Standard library only.
+Snakemake alone compares times and parameters kept in `.snakemake`; here every artefact records its
+spec and the fingerprints of its data and weights, so that a stale file is detected after a failed
+run, a lost `.snakemake` folder, or a copy without times. Standard library only.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,14 +16,14 @@ COMPLETE = "COMPLETE.json"
 
 @dataclass(frozen=True)
 class Artefact:
-    """One file that a rule makes, with all that decides its content.
+    """One file that a rule makes, with everything that decides its content.
 
     Attributes:
         path: the output that is written last; for a folder, its COMPLETE.json.
         stage: name of the stage, e.g. "extract".
         spec: config values and the version or code digest of the stage.
         upstream: artefacts that it is computed from.
-        source: name of the outside content that it fingerprints ("model:demo"), else None.
+        source: name of the external content that it fingerprints ("model:demo"), else None.
     """
 
     path: str
@@ -48,13 +48,13 @@ class Artefact:
 
     @property
     def sidecar(self) -> Path:
-        """Where the record of the spec lies: the file itself for a folder, else beside it."""
+        """Path of the record: the COMPLETE.json itself for a folder, else a file next to it."""
         path = Path(self.path)
         return path if path.name == COMPLETE else path.with_name(path.name + ".spec.json")
 
     @property
     def record(self) -> dict:
-        """What is written down of the spec; equal records mean equal content."""
+        """The recorded part of the spec; equal records mean equal content."""
         return {
             "stage": self.stage,
             "digest": self.digest,
@@ -63,7 +63,7 @@ class Artefact:
         }
 
     def closure(self) -> Iterator["Artefact"]:
-        """Yield this artefact and all that it comes from, each once."""
+        """Yield this artefact and everything upstream of it, each once."""
         seen: dict[str, Artefact] = {}
         pending = [self]
         while pending:
@@ -85,8 +85,8 @@ TWO_STATES = "made from two states of this source"
 def read_fingerprints(paths: Iterable[Path]) -> dict[str, str]:
     """Merge the fingerprints recorded in sidecars; {} for none.
 
-    Where two were made from different content of one source (a data set was listed again in the
-    same run), its fingerprint is one that no content has: what is made is out of date at once.
+    If two come from different content of one source (a data set was indexed again in the same run),
+    its fingerprint is one that no content has, so the output is stale at once.
 
     Raises:
         ValueError: a sidecar is missing or not whole.
@@ -103,22 +103,22 @@ def read_fingerprints(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def write_sidecar(sidecar: Path, record: Mapping, fingerprints: Mapping, **facts: object) -> None:
-    """Write an artefact's record, the fingerprints it was made from, and facts about the run."""
+    """Write an artefact's record, the fingerprints of its inputs, and facts about the run."""
     write_json(sidecar, {"spec": record, "fingerprints": dict(fingerprints), **facts})
 
 
 def why_stale(artefact: Artefact, fingerprints: Mapping[str, str]) -> str | None:
-    """Return why the artefact on disk is out of date, or None if it is not (or is not there).
+    """Return why the artefact on disk is stale; None if it is up to date or missing.
 
     Args:
-        fingerprints: the current fingerprint per source name; sources that are not known (their
-            data has not been indexed yet) are not compared.
+        fingerprints: {source: current fingerprint}; unknown sources (data not indexed yet) are not
+            compared.
     """
     if not Path(artefact.path).exists():
-        return None  # missing, which Snakemake sees for itself
+        return None  # Snakemake itself detects a missing file
     record = read_json(artefact.sidecar)
     if record is None or not isinstance(record.get("spec"), dict):
-        return f"{artefact.sidecar.name} is missing, so nothing says what it was made from"
+        return f"{artefact.sidecar.name} is missing, so its inputs are unknown"
     if record["spec"].get("digest") != artefact.digest:
         return describe_change(record["spec"], artefact.record)
     recorded = record.get("fingerprints", {})
@@ -129,11 +129,11 @@ def why_stale(artefact: Artefact, fingerprints: Mapping[str, str]) -> str | None
 
 
 def describe_change(old: Mapping, new: Mapping) -> str:
-    """Return in a few words what differs between two records."""
+    """Return a short list of the differences between two records."""
     changed = sorted(_differing_keys(old.get("spec", {}), new.get("spec", {})))
     before, after = old.get("upstream", {}), new.get("upstream", {})
     if set(before.values()) != set(after.values()):
-        changed.append("what it is computed from")
+        changed.append("its inputs")
     return f"changed: {', '.join(changed) or 'stage'}"
 
 

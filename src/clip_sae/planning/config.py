@@ -16,8 +16,8 @@ from clip_sae.planning.mistakes import Checked
 from clip_sae.planning.questions import questions, with_questions
 from clip_sae.planning.recipes import RecipeError, SaeRecipe
 
-# Keys of an SAE block that say on what it is trained; the rest is the recipe itself.
-SAE_PLACE = ("dataset", "split", "hook", "layers", "stream")
+# Keys of an entry of `saes` that name its training data; the others are the recipe itself.
+SAE_DATA = ("dataset", "split", "hook", "layers", "stream")
 
 
 class ConfigError(ValueError):
@@ -33,8 +33,8 @@ def load_config(path: Path, schema_path: Path) -> dict:
 def validate_config(config: dict, schema_path: Path) -> dict:
     """Return `config` with defaults filled in, or raise ConfigError naming every mistake.
 
-    Checks the schema first (types, ranges, unknown keys), then what a schema cannot say: layers
-    that the model has, names that refer to each other, recipes that can be trained.
+    Checks the schema first (types, ranges, unknown keys), then rules beyond a schema: the layers of
+    the model, names that refer to each other, recipes that can be trained.
     """
     schema = with_questions(yaml.safe_load(Path(schema_path).read_text(encoding="utf-8")))
     filled = copy.deepcopy(config)
@@ -47,31 +47,31 @@ def validate_config(config: dict, schema_path: Path) -> dict:
 
 
 def sae_recipes(config: dict, name: str) -> list[tuple[str, SaeRecipe]]:
-    """Return [(variant, recipe)] of one block under `saes`."""
-    block = {key: value for key, value in config["saes"][name].items() if key not in SAE_PLACE}
-    return SaeRecipe.from_config(name, block)
+    """Return [(variant, recipe)] of one entry of `saes`."""
+    entry = {key: value for key, value in config["saes"][name].items() if key not in SAE_DATA}
+    return SaeRecipe.from_config(name, entry)
 
 
 def _with_references(config: dict) -> type:
-    """A validator that knows `refersTo: SECTION`: the text names a block of that section."""
+    """Return a validator for `refersTo: SECTION`: the text must name an entry of that section."""
 
     def refers(validator, section, name, schema):
         names = config.get(section)
         if isinstance(names, dict) and isinstance(name, str) and name not in names:
             existing = ", ".join(map(str, names))
             yield jsonschema.ValidationError(
-                f"{name!r} is not under `{section}`; there are: {existing}"
+                f"{name!r} is not under `{section}`; its entries: {existing}"
             )
 
     return jsonschema.validators.extend(jsonschema.Draft202012Validator, {"refersTo": refers})
 
 
 def _variants(config: dict, name: str) -> list[str]:
-    """Names of a recipe's variants; none for a recipe that cannot be trained."""
+    """Return names of a recipe's variants; none for a recipe that cannot be trained."""
     try:
         return [variant for variant, _ in sae_recipes(config, name)]
     except RecipeError:
-        return []  # told elsewhere
+        return []  # `_recipe_mistakes` reports it
 
 
 def _raise_if(mistakes: list[str]) -> None:
@@ -91,7 +91,7 @@ def _resolve(schema: dict, root: dict) -> dict:
 
 
 def _fill_defaults(value: object, schema: dict, root: dict) -> None:
-    """Put the schema's defaults into `value`, in place, at every depth."""
+    """Add the schema's defaults to `value`, in place, at every depth."""
     if not isinstance(value, dict):
         return
     schema = _resolve(schema, root)
@@ -182,8 +182,8 @@ def _semantic_mistakes(config: dict):
         model = None
     if model:
         yield from _layer_mistakes(config, model)
-    for name, block in config["datasets"].items():
-        if sum(block[key] is not None for key in ("root", "draw", "attack", "augment")) != 1:
+    for name, entry in config["datasets"].items():
+        if sum(entry[key] is not None for key in ("root", "draw", "attack", "augment")) != 1:
             yield (
                 f"datasets.{name}: give either `root` (the folder of the data), `draw` (a set of "
                 f"the demo world), `attack` (a copy with words on it) or `augment` (another set's "
@@ -203,9 +203,9 @@ def model_architecture(config: dict) -> Architecture:
 
 
 def _layer_mistakes(config: dict, model: Architecture):
-    places = {"activations.layers": config["activations"]["layers"]}
-    places |= {f"saes.{name}.layers": block["layers"] for name, block in config["saes"].items()}
-    for where, layers in places.items():
+    named = {"activations.layers": config["activations"]["layers"]}
+    named |= {f"saes.{name}.layers": entry["layers"] for name, entry in config["saes"].items()}
+    for where, layers in named.items():
         for layer in layers:
             if layer >= model.n_layers:
                 yield (
@@ -213,8 +213,8 @@ def _layer_mistakes(config: dict, model: Architecture):
                     f"{model.n_layers} layers, numbered 0 to {model.n_layers - 1}."
                 )
     extracted = config["activations"]["layers"]
-    for name, block in config["saes"].items():
-        missing = [layer for layer in block["layers"] if layer not in extracted]
+    for name, entry in config["saes"].items():
+        missing = [layer for layer in entry["layers"] if layer not in extracted]
         if missing:
             yield (
                 f"saes.{name}.layers: layers {missing} are not extracted; add them to "

@@ -1,7 +1,7 @@
-"""Delete the data of a store that everything has read, so that a kill leaves no half of it.
+"""Delete a store once all its readers are made, so that a kill never leaves half a store.
 
-`activations.temporary`: a full-size store takes 98 GB a layer, and what it gave is in the SAEs and
-tables. It comes back by itself when something out of date reads it. Standard library only.
+`activations.temporary`: a full-size store takes 98 GB a layer. A later run extracts it again when a
+stale output reads it. Standard library only.
 """
 
 import shutil
@@ -13,22 +13,22 @@ ASIDE = ".dropping"
 
 
 def size_of(path: Path) -> int:
-    """Bytes in a file or in all files of a folder."""
+    """Return the bytes in a file or in all files of a folder."""
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def is_on_disk(folder: Path) -> bool:
-    """Whether anything of a store is there, also what a killed deletion left of it."""
+    """Return True if a store exists, or leftovers of a killed deletion."""
     return folder.exists() or _aside(folder).exists()
 
 
 def drop_store(folder: Path) -> int:
-    """Delete a store's folder, whole or damaged or not there; return the bytes set free.
+    """Delete a store's folder, whole, damaged or absent; return the bytes freed.
 
-    The completeness mark goes first and the folder is renamed before its files go: whatever is left
-    by a kill is never taken for a store, and the next call removes it.
+    COMPLETE.json goes first, and the folder is renamed before its files are deleted: leftovers of a
+    kill never pass for a store, and the next call removes them.
     """
     aside = _aside(folder)
     freed = 0
@@ -52,7 +52,7 @@ def _remove(folder: Path) -> int:
 
 
 def marker_of(store: str, results: str) -> str:
-    """Path of the record of a deletion, given the path of the store's COMPLETE.json.
+    """Return the path of a deletion's record, given the path of the store's COMPLETE.json.
 
     It lies outside the store's folder and repeats its digest: {results}/dropped/….json.
     """
@@ -61,14 +61,14 @@ def marker_of(store: str, results: str) -> str:
 
 
 def store_of(marker: Path) -> Path:
-    """The folder of the store whose deletion `marker` records."""
+    """Return the folder of the store whose deletion `marker` records."""
     parts = list(marker.with_suffix("").parts)
     at = len(parts) - 1 - parts[::-1].index("dropped")
     return Path(*parts[:at], "activations", *parts[at + 1 :])
 
 
 def dropped_below(path: Path) -> list[Path]:
-    """Records of deleted stores that would lie at or below `path`, a folder of activations."""
+    """Return the records of deleted stores whose folders were at or below `path`."""
     parts = path.parts
     if "activations" not in parts:
         below = [path / "dropped"]
@@ -76,5 +76,5 @@ def dropped_below(path: Path) -> list[Path]:
         at = len(parts) - 1 - parts[::-1].index("activations")
         mirror = Path(*parts[:at], "dropped", *parts[at + 1 :])
         below = [mirror, mirror.with_name(mirror.name + ".json")]
-    found = {file for place in below for file in [place, *place.rglob("*.json")] if file.is_file()}
+    found = {file for root in below for file in [root, *root.rglob("*.json")] if file.is_file()}
     return sorted(found)

@@ -1,7 +1,6 @@
 """Fingerprints of local weights, cheap enough for parse time. Standard library only.
 
-The weights' identity is part of every result (design: content from outside enters by small
-fingerprint files). Hashing is repeated only when a file's size or time differs from the record.
+Weights are tracked by hash; a file is hashed again only if its size or time has changed.
 """
 
 import hashlib
@@ -10,12 +9,12 @@ from pathlib import Path
 from clip_sae.planning.architecture import CONFIG_NAME, ModelSource
 from clip_sae.planning.specs import file_sha256, read_json
 
-VOCABULARY_NAME = "vocabulary.json"  # beside the weights of a CLIP with a word-level tokenizer
+VOCABULARY_NAME = "vocabulary.json"  # next to the weights of a CLIP with a word-level tokenizer
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 
 
 def local_files(source: ModelSource) -> list[Path]:
-    """Return the files that make a local CLIP, sorted by name; [] for tags and random weights."""
+    """Return the files of a local CLIP, sorted by name; [] for tags and random weights."""
     if source.random_seed is not None:
         return []
     if source.folder is not None:
@@ -48,7 +47,7 @@ def file_stats(source: ModelSource) -> list[dict]:
 
 
 def current_fingerprint(source: ModelSource, record_path: Path, name: str) -> str | None:
-    """Return the fingerprint that the weights have now, or None where that is not known.
+    """Return the current fingerprint of the weights, or None if it is unknown.
 
     Args:
         record_path: the COMPLETE.json of the fingerprint rule; its hash is trusted while sizes and

@@ -1,6 +1,6 @@
-"""What the functions of steps receive for the model, the images and the SAEs that they read.
+"""Values that a step's function receives for the model, the images and the SAEs it reads.
 
-Plain values without behaviour; `planning.reads` makes them. Standard library only.
+Plain data; `planning.reads` makes them. Standard library only.
 """
 
 from collections.abc import Mapping

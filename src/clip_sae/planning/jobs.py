@@ -1,7 +1,8 @@
-"""A step as Snakemake's job: the JSON that its process receives, and the listing of all jobs."""
+"""Steps as Snakemake's jobs: the JSON of a job's process, all jobs, and the jobs of a run."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 
 from clip_sae.planning.artefacts import Artefact
 from clip_sae.planning.final import STYLE
@@ -10,6 +11,7 @@ from clip_sae.planning.reads import resources_of
 from clip_sae.planning.specs import canonical_json
 from clip_sae.planning.staleness import Staleness
 from clip_sae.planning.steps import Step
+from clip_sae.planning.turns import will_run
 
 
 def job_json(
@@ -20,10 +22,10 @@ def job_json(
     part: str | None = None,
     gathers: int = 0,
 ) -> str:
-    """Return what a job's process needs to know, as JSON; mappings keep their order.
+    """Return the JSON that a job's process receives; mappings keep their order.
 
     Args:
-        makes: what a part of the job makes instead; by default all that the step makes.
+        makes: outputs of a part of the job; by default all outputs of the step.
         part: name of the part; gathers: number of parts that were made before.
     """
     made = {"": makes[0]} if makes else step.makes
@@ -58,7 +60,7 @@ def _made(artefact: Artefact) -> dict:
 
 
 def listing(plan: Plan) -> list[dict]:
-    """Every job but extractions: its benchmark, stage, what it makes, all that it reads."""
+    """Return every job but extractions: its benchmark, stage, outputs and inputs."""
     return [
         {
             "job": step.benchmark,
@@ -74,12 +76,12 @@ def listing(plan: Plan) -> list[dict]:
 
 
 def upstream_of(plan: Plan) -> dict[str, set[str]]:
-    """{path: what its job reads} of everything that a job makes, records and drawings too."""
+    """Return {path: inputs of its job} of every output, records and drawings too."""
     return {path: set(job["reads"]) for job in listing(plan) for path in job["makes"]}
 
 
 def work_listing(plan: Plan, state: Staleness) -> dict:
-    """What a config needs, and what of it is not there: for `python -m clip_sae plan`."""
+    """Return what a config needs and what is missing, for `python -m clip_sae plan`."""
     return {
         "jobs": listing(plan),
         "stores": [
@@ -91,3 +93,30 @@ def work_listing(plan: Plan, state: Staleness) -> dict:
         "stale": sorted(state.stale),
         "missing": sorted(state.missing),
     }
+
+
+def paths_of(plan: Plan, targets: Iterable[str]) -> list[str]:
+    """Return the files of a run's targets: collections, rules, steps or files."""
+    paths = []
+    for target in targets:
+        if target in plan.targets:
+            paths += plan.files_of(target)
+            continue
+        made = [
+            artefact.path
+            for step in plan.all_steps
+            if target in (step.name, step.rule.name)
+            for artefact in step.artefacts
+        ]
+        paths += made or [os.path.normpath(target)]
+    return paths
+
+
+def made_by_run(plan: Plan, state: Staleness, targets: Iterable[str]) -> set[str]:
+    """Return the files that a run for the targets makes.
+
+    A folder that lacks files counts as deleted: the run makes it only if it is a target or if
+    another output of the run reads it.
+    """
+    stale, missing = state.stale.keys() - state.lost, state.missing | state.lost
+    return will_run(upstream_of(plan), paths_of(plan, targets), stale, missing)

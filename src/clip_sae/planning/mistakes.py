@@ -1,7 +1,7 @@
-"""The config as the checks of an analysis see it, and sentences that several of them share.
+"""The checked config of an analysis, and error sentences that several analyses share.
 
-Names of data sets and recipes exist by then: the schema's `refersTo` says which keys hold them.
-Known to the Snakefile, so no torch.
+The schema's `refersTo` has checked the names of data sets and recipes before. No torch, since the
+Snakefile imports this.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ class Checked:
 
     Attributes:
         config: with its defaults.
-        model: sizes of the tower; None where they are not known, which is a mistake of its own.
+        model: sizes of the tower; None if unknown, which is reported separately.
         variants: {recipe: names of its variants}; empty for a recipe that cannot be trained.
     """
 
@@ -28,18 +28,18 @@ class Checked:
 
     @property
     def analyses(self) -> Mapping:
-        """The blocks of all analyses by name."""
+        """{analysis: its section of the config}."""
         return self.config["analyses"]
 
     def recipe(self, name: str) -> Mapping:
-        """The block of an SAE recipe."""
+        """Return the entry of an SAE recipe."""
         return self.config["saes"][name]
 
 
 def template_mistakes(
     where: str, templates: str | Sequence[str], what: str = "class"
 ) -> Iterator[str]:
-    """Yield a sentence for each prompt that has no place for its `what`, or several."""
+    """Yield a sentence for each prompt without exactly one `{}` for its `what`."""
     for text in [templates] if isinstance(templates, str) else templates:
         if text not in NAMED_TEMPLATES and text.count("{}") != 1:
             yield (
@@ -48,52 +48,52 @@ def template_mistakes(
             )
 
 
-def layer_of(block: Mapping, model: Architecture | None) -> int | None:
-    """The layer of a block; the last but one, as PatchSAE's, where it names none.
+def layer_of(section: Mapping, model: Architecture | None) -> int | None:
+    """Return the layer of a section; by default the last but one, as PatchSAE's.
 
-    None where the model's sizes are not known.
+    None if the model's sizes are unknown.
     """
-    if block["layer"] is None and model is not None:
+    if section["layer"] is None and model is not None:
         return model.n_layers - 2
-    return block["layer"]
+    return section["layer"]
 
 
 def layer_mistakes(
-    where: str, block: Mapping, recipe: Mapping, model: Architecture | None
+    where: str, section: Mapping, recipe: Mapping, model: Architecture | None
 ) -> Iterator[str]:
-    """Yield a sentence if the recipe of a block has no SAE at the block's layer."""
-    layer = layer_of(block, model)
+    """Yield a sentence if the recipe of a section has no SAE at the section's layer."""
+    layer = layer_of(section, model)
     if layer is not None and layer not in recipe["layers"]:
         yield (
             f"{where}.layer: layer {layer} is not among the layers of recipe "
-            f"{block['recipe']!r}: {sorted(recipe['layers'])}. (Without a number it is the last "
+            f"{section['recipe']!r}: {sorted(recipe['layers'])}. (Without a number it is the last "
             f"but one, as the paper's.)"
         )
 
 
 def counted_mistakes(
-    where: str, block: Mapping, recipe: Mapping, model: Architecture | None, use: str
+    where: str, section: Mapping, recipe: Mapping, model: Architecture | None, use: str
 ) -> Iterator[str]:
-    """Yield a sentence for each reason why a block's latents cannot be ranked by their counts.
+    """Yield a sentence for each reason why a section's latents cannot be ranked by their counts.
 
     Args:
-        use: what is done in resid_post, for the sentence about another hook.
+        use: a clause about the use of resid_post, for the sentence about another hook.
     """
     if recipe["hook"] != "resid_post":
         yield (
-            f"{where}.recipe: {block['recipe']!r} reconstructs {recipe['hook']}, and {use}. "
+            f"{where}.recipe: {section['recipe']!r} reconstructs {recipe['hook']}, and {use}. "
             f"Name a recipe of that hook."
         )
-    yield from layer_mistakes(where, block, recipe, model)
-    if model is not None and layer_of(block, model) == model.n_layers - 1:
+    yield from layer_mistakes(where, section, recipe, model)
+    if model is not None and layer_of(section, model) == model.n_layers - 1:
         yield (
             f"{where}.layer: after the last layer, {model.n_layers - 1}, the model reads CLS "
             f"alone, but latents are ranked by their counts over all tokens. Name an earlier layer."
         )
     if recipe.get("tokens") == "cls":
         yield (
-            f"{where}.recipe: {block['recipe']!r} was trained on CLS alone, and its latents would "
-            f"be ranked by their counts over all tokens. Name a recipe of all tokens."
+            f"{where}.recipe: {section['recipe']!r} was trained on CLS alone, but latents are "
+            f"ranked by their counts over all tokens. Name a recipe of all tokens."
         )
 
 

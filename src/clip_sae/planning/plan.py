@@ -1,4 +1,4 @@
-"""The plan: from a config alone, every step with what it makes, what it reads and which values.
+"""The plan: every step with its outputs, reads and values, from a config alone.
 
 The Snakefile turns this into rules. Nothing here reads data or weights, so the whole DAG of an
 experiment is known in a fraction of a second on a machine that has neither.
@@ -11,19 +11,18 @@ from pathlib import Path
 
 from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.final import Final
-from clip_sae.planning.once import once
 from clip_sae.planning.reads import Outside, Resource, artefacts_of, facts_of, resources_of
 from clip_sae.planning.saes import PlannedSae, Saes
 from clip_sae.planning.sources import Sources
 from clip_sae.planning.specs import DIGEST_LENGTH, code_digest, file_sha256
-from clip_sae.planning.steps import RULES, Rule, Step
+from clip_sae.planning.steps import RULES, Rule, Step, once
 from clip_sae.planning.stores import ExtractionJob, StoreKey, Stores
 
 __all__ = ["COMPLETE", "ExtractionJob", "Plan", "PlannedSae", "Rule", "Step", "StoreKey"]
 
-# What writes every step's tables and figures, so part of every step's code.
+# The module that writes every step's tables, so part of every step's code.
 WRITER = "clip_sae.files"
-NOTHING = "(?!)"  # a pattern that no text fits
+NOTHING = "(?!)"  # a pattern that matches no text
 
 
 class Plan(Sources, Stores, Saes, Final):
@@ -71,9 +70,9 @@ class Plan(Sources, Stores, Saes, Final):
             reads: {keyword: artefacts, in any nesting, names and plain values among them}.
             values: {keyword: plain value}.
             run: the function, where the rule leaves it open.
-            version: what stands for the code in the digest; None for a digest of the code.
-            recorded: values that decide the content and reach the function by another way.
-            source: name of the outside content that the job fingerprints.
+            version: stands for the code in the digest; None for a digest of the code.
+            recorded: values that decide the content but do not reach the function as arguments.
+            source: name of the external content that the job fingerprints.
             wildcards: of the rule; a layer may be a number.
         """
         reads, values, run = dict(reads or {}), dict(values or {}), run or rule.run
@@ -112,7 +111,7 @@ class Plan(Sources, Stores, Saes, Final):
         values: Mapping | None = None,
         wildcards: Mapping[str, str] | None = None,
     ) -> Step:
-        """Declare a job whose artefacts are known already, each with a spec of its own."""
+        """Declare a job of known artefacts, each with a spec of its own."""
         return self._add(Step(rule, name, rule.run, makes, reads, values or {}, wildcards or {}))
 
     def _add(self, step: Step) -> Step:
@@ -123,7 +122,7 @@ class Plan(Sources, Stores, Saes, Final):
         return step
 
     def code(self, run: str, resources: Iterable[str] = ()) -> str:
-        """Digest of a function's module with all local modules it imports, and of resources."""
+        """Return the digest of a function's module, its local imports, and resources."""
         key = (run.partition(":")[0], *dict.fromkeys(resources))
         if key not in self._code:
             files = [self.workflow / "resources" / name for name in key[1:]]
@@ -132,24 +131,24 @@ class Plan(Sources, Stores, Saes, Final):
 
     @once
     def of(self, analysis: str) -> object:
-        """Declare the steps of an analysis; return what its `steps` offers to other analyses.
+        """Declare the steps of an analysis; return the result of its `steps` for other analyses.
 
-        None where the config leaves the analysis out.
+        None if the config omits the analysis.
         """
         return self.planners[analysis](self)
 
-    # --- what many steps use --------------------------------------------------------------------
+    # --- shared by many steps -------------------------------------------------------------------
 
     def analysis(self, name: str) -> Mapping | None:
-        """The block of an analysis; None where the config leaves it out."""
+        """Return the section of an analysis; None if the config omits it."""
         return self.config["analyses"].get(name)
 
     def resource(self, name: str) -> Resource:
-        """A file below workflow/resources."""
+        """Return a file below workflow/resources as a read."""
         return Resource(name, str(self.workflow / "resources" / name))
 
     def file(self, path: str) -> Outside:
-        """A file of the user's; its content enters the digest once the file is there."""
+        """Return a user's file as a read; its content enters the digest once it exists."""
         return Outside(path, file_sha256(Path(path)) if Path(path).is_file() else None)
 
     @property
@@ -158,14 +157,14 @@ class Plan(Sources, Stores, Saes, Final):
 
     @property
     def intervals(self) -> dict:
-        """Values behind every bootstrap interval."""
+        """Values of every bootstrap interval."""
         return {
             "resamples": self.config["analyses"]["bootstrap_resamples"],
             "seed": self.seed,
         }
 
     def want(self, target: str, *artefacts: Artefact) -> None:
-        """Make files part of a target, with what their jobs write next to them."""
+        """Add files to a target, with the files that their jobs write next to them."""
         for artefact in artefacts:
             found = [artefact.path, *self.beside(self.steps[artefact.path])]
             known = set(self.targets[target])
@@ -178,22 +177,22 @@ class Plan(Sources, Stores, Saes, Final):
 
     @property
     def artefacts(self) -> list[Artefact]:
-        """Everything that the workflow makes of this config, each once."""
+        """Every artefact of the workflow for this config, each once."""
         made = [artefact for step in self.steps.values() for artefact in step.artefacts]
         return list({a.path: a for a in [*made, *self.stores.values()]}.values())
 
     def files_of(self, target: str) -> list[str]:
-        """The files of a target; `extended` contains `adaptation`."""
+        """Return the files of a target; `extended` contains `adaptation`."""
         also = self.targets["adaptation"] if target == "extended" else []
         return [*self.targets[target], *also]
 
     def beside(self, step: Step) -> list[str]:
-        """Files that a job writes next to its artefacts and their records."""
+        """Return the files that a job writes next to its artefacts and their records."""
         names = {**step.wildcards, "digest": step.artefacts[0].digest}
         return [f"{self.results}/{pattern.format(**names)}" for pattern in step.rule.beside]
 
     def wildcard_constraints(self) -> dict[str, str]:
-        """{wildcard: pattern}: what a rule's path may say, so that no path fits two rules."""
+        """Return {wildcard: pattern of its known values}, so that no path matches two rules."""
         values: dict[str, dict[str, None]] = {}
         for rule in RULES.values():
             for name in rule.wildcards:

@@ -1,10 +1,10 @@
-"""The questions that the workflow answers: one folder of `clip_sae.analyses` each, found by itself.
+"""The questions that the workflow answers: one folder of `clip_sae.analyses` each.
 
     plan.py      `steps(plan)` declares the jobs; needed
-    schema.yaml  the keys of the config's block `analyses.<folder>`
-    keys.py      `mistakes(checked)` yields what the schema cannot say
+    schema.yaml  the keys of the config's section `analyses.<folder>`
+    keys.py      `mistakes(checked)` yields the mistakes that the schema cannot find
 
-Nothing lists the folders. They are imported by name, because they stand above this package.
+Nothing lists the folders. They are imported by name, because they are above this package.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parents[1] / "analyses"
 
 @dataclass(frozen=True)
 class Question:
-    """One folder of analyses: its name, what declares its jobs, and its part of the schema."""
+    """One folder of analyses: its name, the function that declares its jobs, and its schema."""
 
     name: str
     steps: Callable
@@ -37,7 +37,7 @@ class Question:
 
 @cache
 def questions() -> tuple[Question, ...]:
-    """Every question, by the name of its folder."""
+    """Return every question, sorted by the name of its folder."""
     found = []
     for path in sorted(FOLDER.glob("*/plan.py")):
         name, keys = path.parent.name, path.with_name("schema.yaml")
@@ -47,7 +47,7 @@ def questions() -> tuple[Question, ...]:
 
 
 def with_questions(schema: dict) -> dict:
-    """Put the keys of every question into the schema of the config, in place; return it."""
+    """Add the keys of every question to the schema of the config, in place; return it."""
     for question in questions():
         if question.schema is not None:
             keys = dict(question.schema)

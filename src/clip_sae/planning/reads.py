@@ -1,7 +1,7 @@
-"""What a step reads: artefacts in any nesting, and the plain values its function receives for them.
+"""Reads of a step: artefacts in any nesting, and the plain values its function receives for them.
 
-A step names what it reads once. From that follow the files its job waits for, the digests its own
-digest is made of, and the arguments of its function. No torch: the Snakefile imports this.
+A step declares its reads once. From them follow the files its job waits for, the digests that enter
+its own digest, and the arguments of its function. No torch: the Snakefile imports this.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ _PATHS = ("index", "root", "folder")
 
 
 def received(value: object) -> object:
-    """Turn the JSON of `told` back into what the function receives."""
+    """Turn the JSON of `as_json` back into the arguments of the function."""
     if isinstance(value, list):
         return [received(item) for item in value]
     if not isinstance(value, dict):
@@ -33,7 +33,7 @@ def received(value: object) -> object:
     return _RECEIVED[kind](**facts)
 
 
-# --- what a plan declares ------------------------------------------------------------------------
+# --- declared by a plan -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Inside:
 
 @dataclass(frozen=True)
 class Outside:
-    """A folder or file of the user's.
+    """A user's folder or file.
 
-    The content of a folder enters digests through the index that lists it; that of a file as
-    `sha256`, where it can be read when the workflow is planned.
+    The content of a folder enters digests through its index, that of a file as `sha256` if the file
+    exists when the workflow is planned.
     """
 
     path: str
@@ -95,14 +95,14 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Sae:
+class SaeRead:
     """One planned SAE, as `planning.saes` declares it: its artefact and the facts of `SaeFiles`."""
 
     artefact: Artefact
     facts: Mapping
 
 
-Leaf = Artefact | Inside | Outside | Resource | Clip | Images | Sae
+Leaf = Artefact | Inside | Outside | Resource | Clip | Images | SaeRead
 
 
 def leaves(value: object) -> Iterator[Leaf]:
@@ -119,12 +119,12 @@ def leaves(value: object) -> Iterator[Leaf]:
 
 
 def _as_read(value: object) -> object:
-    """The read that an object stands for, such as a planned SAE; other values as they are."""
+    """Return the `read` of an object that has one, such as a planned SAE; else the object."""
     return getattr(value, "read", value) if hasattr(type(value), "read") else value
 
 
 def artefacts_of(value: object) -> list[Artefact]:
-    """The artefacts whose digests decide the step's own, each once, in order."""
+    """Return the artefacts whose digests enter the step's own, each once, in order."""
     found: dict[str, Artefact] = {}
     for leaf in leaves(value):
         for artefact in _artefacts(leaf):
@@ -133,7 +133,7 @@ def artefacts_of(value: object) -> list[Artefact]:
 
 
 def waits_for(value: object) -> list[Artefact]:
-    """The artefacts whose files the job reads: those of `artefacts_of`, and pixels of made sets."""
+    """Return the artefacts whose files the job reads: `artefacts_of`, and pixels of made sets."""
     found = {artefact.path: artefact for artefact in artefacts_of(value)}
     for leaf in leaves(value):
         if isinstance(leaf, Images) and isinstance(leaf.root, Inside):
@@ -142,7 +142,7 @@ def waits_for(value: object) -> list[Artefact]:
 
 
 def resources_of(value: object) -> list[str]:
-    """Names of the resources among the reads, each once, in order."""
+    """Return the names of the resources among the reads, each once, in order."""
     names = (leaf.name for leaf in leaves(value) if isinstance(leaf, Resource))
     return list(dict.fromkeys(names))
 
@@ -170,15 +170,15 @@ def _mapped(value: object, leaf: Callable[[Leaf], object]) -> object:
 
 
 def facts_of(reads: Mapping) -> dict:
-    """The part of the reads that enters the digest next to the artefacts' digests.
+    """Return the part of the reads that enters the digest next to the artefacts' digests.
 
-    Every artefact is written as its place in `artefacts_of`, so that names, nesting and plain
-    values count, and the record still tells "this value changed" from "an input changed".
+    An artefact is written as its number in `artefacts_of`, so that names, nesting and plain values
+    count, and the record still separates "this value changed" from "an input changed".
     """
-    place = {artefact.path: n for n, artefact in enumerate(artefacts_of(reads))}
+    number = {artefact.path: n for n, artefact in enumerate(artefacts_of(reads))}
 
     def fact(leaf: Leaf) -> object:
-        own = [place[artefact.path] for artefact in _artefacts(leaf)]
+        own = [number[artefact.path] for artefact in _artefacts(leaf)]
         if isinstance(leaf, Outside):
             return "outside" if leaf.sha256 is None else ["outside", leaf.sha256]
         if isinstance(leaf, Resource):
@@ -189,15 +189,15 @@ def facts_of(reads: Mapping) -> dict:
             # max_pixels stands in the index's spec already
             decoding = {k: v for k, v in leaf.decoding.items() if k != "max_pixels"}
             return [*own, decoding]
-        if isinstance(leaf, Sae):
+        if isinstance(leaf, SaeRead):
             return [*own, leaf.facts["label"]]
         return own
 
     return _mapped(reads, fact)
 
 
-def told(value: object) -> object:
-    """The arguments as JSON: what the job turns back with `received`."""
+def as_json(value: object) -> object:
+    """Return the arguments as JSON; the job turns them back with `received`."""
 
     def plain(leaf: Leaf) -> dict:
         if isinstance(leaf, Artefact):
@@ -207,7 +207,7 @@ def told(value: object) -> object:
             return {TAG: "path", "path": leaf.path}
         if isinstance(leaf, Clip):
             return {TAG: "clip", **leaf.facts}
-        if isinstance(leaf, Sae):
+        if isinstance(leaf, SaeRead):
             return {TAG: "sae", "folder": str(leaf.artefact.folder), **leaf.facts}
         return {
             TAG: "images",

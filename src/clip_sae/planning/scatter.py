@@ -1,7 +1,7 @@
-"""Splitting one job into parts that run anywhere, at any time, and give the same bytes.
+"""Split one job into parts that run anywhere, at any time, and give the same bytes.
 
-No equation. A part does a share of the ranges or blocks that its whole consists of; the whole then
-does what is left, which is nothing, and puts it together. Known to the Snakefile: no torch.
+A part computes a share of the ranges or chunks of its whole; the whole then computes what is still
+missing (usually nothing) and joins the parts. No torch: the Snakefile imports this.
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from clip_sae.planning.artefacts import COMPLETE, Artefact
 
 PARTS = "scatter"  # folder of the marks of parts, in that of the whole
-BEGIN = "begin"  # the part before all others: it makes what they write into
+BEGIN = "begin"  # the part before all others: it makes the files that they fill
 
 
 def share(n: int, part: str) -> range:
-    """Which of `n` ranges or blocks the part "2-of-8" does.
+    """Return the share of part "2-of-8" among `n` ranges or chunks.
 
-    Neighbours stay together, and shares differ by one at most; some are empty where n is less than
-    the number of parts.
+    Neighbours stay together, and shares differ by one at most; some are empty if n is less than the
+    number of parts.
 
     Raises:
         ValueError: `part` is no "i-of-n" with 1 <= i <= n.
@@ -31,9 +31,9 @@ def share(n: int, part: str) -> range:
 
 
 def parts_of(whole: Sequence[Artefact], names: Sequence[str]) -> list[Artefact]:
-    """One mark for each part of the job that makes `whole`, in the folder of its first output.
+    """Return one mark for each part of the job that makes `whole`.
 
-    Each lies in a folder of its own, and says what the part was made from, like any artefact.
+    Each has its own folder below that of the first output, and records its inputs.
     """
     upstream = tuple({up.path: up for made in whole for up in made.upstream}.values())
     return [

@@ -8,9 +8,8 @@ from functools import cached_property
 
 from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.config import model_architecture
-from clip_sae.planning.once import once
 from clip_sae.planning.reads import Clip, Images, Inside, Outside
-from clip_sae.planning.steps import Rule
+from clip_sae.planning.steps import Rule, once
 from clip_sae.planning.versions import ATTACK_VERSION, DRAW_VERSION, INDEX_VERSION, PRETRAIN_VERSION
 
 RUN = "clip_sae.datasets.step"

@@ -1,8 +1,8 @@
-"""Specs: what an artefact was made from, as canonical JSON, and the digests that name it.
+"""Specs of artefacts as canonical JSON, and the digests that name them.
 
-The Snakefile imports this at parse time, so it is standard library only. A spec holds the config
-values that an artefact uses, the digests of the specs upstream, and either a stage version (raised
-by hand: extraction, training) or a digest of the stage's code (analyses, drawing).
+Standard library only, since the Snakefile imports this. A spec holds the config values that an
+artefact uses, the digests of the specs upstream, and either a stage version (raised by hand:
+extraction, training) or a digest of the stage's code (analyses, drawing).
 """
 
 import ast
@@ -21,8 +21,8 @@ DIGEST_LENGTH = 10  # hex digits: 40 bits, no collision among the thousands of a
 def canonical_json(value: object) -> str:
     """Return `value` as JSON in which equal values give equal text (sorted keys, no spaces).
 
-    Raises TypeError for what JSON cannot hold (paths, numpy scalars), and ValueError for NaN and
-    infinity, so that a value never drops out of a digest in silence.
+    Raises TypeError for values outside JSON (paths, numpy scalars), and ValueError for NaN and
+    infinity, so that no value silently drops out of a digest.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -33,11 +33,11 @@ def digest(value: object) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes, in hex, read in blocks of 1 MiB."""
+    """Return the sha256 of a file's bytes, in hex, read in pieces of 1 MiB."""
     sha = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            sha.update(block)
+        while piece := file.read(1 << 20):
+            sha.update(piece)
     return sha.hexdigest()
 
 
@@ -80,10 +80,10 @@ def code_digest(modules: Iterable[str], src: Path, files: Iterable[Path] = ()) -
 
 
 class ParsedCode:
-    """What `code_digest` found in each file of code, kept in a file between runs.
+    """A cache of `code_digest` on disk: the hash and imports of each file of code.
 
-    A file is parsed again when its time or size has changed. Every process of a cluster's job reads
-    the workflow, and parsing the package takes most of that time. A file that cannot be read, or of
+    A file is parsed again when its time or size has changed. Every job on a cluster reads the
+    workflow, and parsing the package takes most of that time. A cache that cannot be read, or of
     another Python, counts as empty.
     """
 
@@ -95,7 +95,7 @@ class ParsedCode:
         self._before = len(_KNOWN), same
 
     def save(self) -> None:
-        """Write what was parsed since, if anything was."""
+        """Write the cache if files were parsed since it was read."""
         if (len(_KNOWN), True) != self._before or _PARSED:
             write_json(self.path, {"python": sys.version, "files": dict(sorted(_KNOWN.items()))})
             _PARSED.clear()
@@ -148,12 +148,12 @@ def _imported_names(tree: ast.AST, path: Path, src: Path) -> Iterable[str]:
 
 
 def _local_files(names: Iterable[str], path: Path, src: Path) -> Iterable[Path]:
-    """Yield the files of those that are local modules, as the folders are now."""
+    """Yield the files of the names that are local modules."""
     inside = path.is_relative_to(src)
     for name in names:
         if found := _module_path(name, src):
             yield found
-        # scripts import helpers that lie beside them
+        # scripts import helpers next to them
         if not inside and (sibling := path.parent / f"{name}.py").is_file():
             yield sibling
 
@@ -195,7 +195,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
         # Python's own error names no file where the disk is full.
-        advice = "Make room or mend the disk and run snakemake again"
+        advice = "Make room or fix the disk and run snakemake again"
         raise OSError(error.errno, f"{error.strerror or error}. {advice}", str(path)) from error
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""Which artefacts on disk are out of date, missing or broken, and what each job then waits for.
+"""Find the artefacts that are stale, missing or incomplete on disk.
 
-Snakemake compares times; a spec, fingerprints and the files of a folder decide here. No torch.
+Snakemake compares times; here specs, fingerprints and the files of a folder decide. No torch.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ STORES = ("extract", "extract_adapted")
 
 
 def known_fingerprints(plan: Plan) -> dict[str, str]:
-    """Fingerprints of outside content as it is now, per source name; unknown ones are absent."""
+    """Return {source: current fingerprint of the external content}; unknown ones are absent."""
     found = {}
     for artefact in plan.artefacts:
         if artefact.source is None:
@@ -34,16 +34,16 @@ def known_fingerprints(plan: Plan) -> dict[str, str]:
 
 
 def what_is_lost(artefact: Artefact) -> str | None:
-    """Name a file that the artefact's record promises and that is gone; None if all are there.
+    """Return a file that the artefact's record lists but that is gone; None if all exist.
 
-    Only names are looked at. `python -m clip_sae verify` reads every byte.
+    Checks names only; `python -m clip_sae verify` reads every byte.
     """
     path = Path(artefact.path)
     if path.name != COMPLETE or not path.exists():
         return None
     record = read_json(path)
     if record is None:
-        return None  # `why_stale` has a sentence for it
+        return None  # `why_stale` reports it
     if artefact.stage in STORES:
         for name in ("spec.json", "acts.zarr/zarr.json"):
             if not (path.parent / name).exists():
@@ -57,7 +57,7 @@ def what_is_lost(artefact: Artefact) -> str | None:
 
 
 def _held(artefact: Artefact) -> tuple[str, ...]:
-    """What a whole folder holds, where its record was written before records listed it."""
+    """Return the files of a complete folder whose record is older than the list `holds`."""
     return {
         "train": ("cfg.json", "sae_weights.safetensors"),
         "index": ("manifest.csv", "classes.csv"),
@@ -68,10 +68,10 @@ def _held(artefact: Artefact) -> tuple[str, ...]:
 
 @dataclass
 class Staleness:
-    """What is out of date, missing or broken among the artefacts of a plan.
+    """The stale, missing and incomplete artefacts of a plan.
 
     Attributes:
-        stale: {path: reason} of what exists and must be made again.
+        stale: {path: reason} of existing artefacts that must be made again.
         lost: paths that are missing, or whose folder lacks files.
         missing: paths that do not exist, files next to artefacts among them.
     """
@@ -83,16 +83,16 @@ class Staleness:
 
     @classmethod
     def of(cls, plan: Plan) -> "Staleness":
-        """Ask for every artefact of the plan."""
+        """Check every artefact of the plan."""
         found = cls(known_fingerprints(plan))
         for artefact in plan.artefacts:
-            found.ask(artefact)
+            found.check(artefact)
         for step in plan.steps.values():
             found.missing.update(p for p in plan.beside(step) if not Path(p).exists())
         return found
 
-    def ask(self, artefact: Artefact) -> None:
-        """Find out about one artefact."""
+    def check(self, artefact: Artefact) -> None:
+        """Check one artefact and note the result."""
         if not Path(artefact.path).exists():
             self.missing.add(artefact.path)
             self.lost.add(artefact.path)
@@ -105,7 +105,7 @@ class Staleness:
             self.stale[artefact.path] = reason
 
     def is_lost(self, artefact: Artefact) -> bool:
-        """Whether an artefact is not there, or not whole. Parts of a job are asked for here."""
+        """Return True if an artefact, which may be a part of a job, is missing or incomplete."""
         if artefact.stage == "part":
             return not Path(artefact.path).exists()
         return artefact.path in self.lost

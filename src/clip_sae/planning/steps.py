@@ -1,16 +1,17 @@
-"""Rules and their steps: what a job makes and reads, which values it uses, what runs.
+"""Rules and their steps: outputs, reads, values and function of a job.
 
-A rule is declared once, next to the function that it runs. A step is one job of it: `reads` and
-`values` are all that reaches the function. From them follow Snakemake's inputs, the digest, the
-paths and the keyword arguments. No torch: the Snakefile imports this.
+A rule is declared once, next to the function that it runs. A step is one job of it: only `reads`
+and `values` reach the function. From them follow Snakemake's inputs, the digest, the paths and the
+keyword arguments. No torch: the Snakefile imports this.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 
 from clip_sae.planning.artefacts import COMPLETE, Artefact
-from clip_sae.planning.reads import told, waits_for
+from clip_sae.planning.reads import as_json, waits_for
 
 RULES: dict[str, "Rule"] = {}  # every rule of the workflow, by name
 
@@ -20,14 +21,14 @@ class Rule:
     """One rule of the workflow.
 
     Attributes:
-        name: the rule's, its log's, its step's and its function's.
+        name: of the rule, its log, its step and its function.
         makes: path below the results root, or {key: path}; wildcards in braces. A path that ends
             in COMPLETE.json stands for a folder.
         run: "module:function"; None where each step names its own (draw, gather, render).
         beside: further files that a job writes, as patterns: an .svg, a manifest.
         stage: the stage's name in records and digests; the rule's name if empty.
         split: name of the scatter process that splits a job into parts, if any.
-        records: whether the function itself writes the record of what it makes (stores).
+        records: True if the function itself writes the records of its outputs (stores).
         resources: files below workflow/resources that every job of the rule uses.
     """
 
@@ -47,11 +48,11 @@ class Rule:
 
     @property
     def patterns(self) -> dict[str, str]:
-        """{key: path below the results root}; one output has the key ""."""
+        """{key: path below the results root}; a single output has the key ""."""
         return {"": self.makes} if isinstance(self.makes, str) else dict(self.makes)
 
     def outputs(self, results: str) -> list[str]:
-        """All files that a job writes, as patterns: artefacts, records, files next to them."""
+        """Return all files that a job writes, as patterns: artefacts, records and others."""
         paths = []
         for pattern in self.patterns.values():
             paths.append(f"{results}/{pattern}")
@@ -65,7 +66,7 @@ class Rule:
         return re.findall(r"{(\w+)}", next(iter(self.patterns.values())))
 
     def named(self, prefix: str, suffix: str) -> str:
-        """A path with the rule's name and its wildcards: of its log or its benchmark."""
+        """Return a path with the rule's name and wildcards, for its log or benchmark."""
         wildcards = "-".join(f"{{{name}}}" for name in self.wildcards)
         return f"{prefix}/{self.name}{f'/{wildcards}' if wildcards else ''}{suffix}"
 
@@ -92,7 +93,7 @@ class Step:
 
     @property
     def benchmark(self) -> str:
-        """Where the job's benchmark lies, without folder, digest and suffix."""
+        """Path of the job's benchmark, without folder, digest and suffix."""
         if not self.wildcards or self.rule.name in ("extract", "train_sae") and len(self.makes) > 1:
             return self.name
         named = re.sub("[-/]{digest}", "", self.rule.named("", "").lstrip("/"))
@@ -100,15 +101,32 @@ class Step:
 
     @property
     def artefacts(self) -> list[Artefact]:
-        """What the job makes."""
+        """The artefacts that the job makes."""
         return list(self.makes.values())
 
     @property
     def upstream(self) -> list[Artefact]:
-        """What the job waits for."""
+        """The artefacts that the job waits for."""
         return waits_for(self.reads)
 
     @property
     def arguments(self) -> dict:
         """The keyword arguments of the function, as JSON (`reads.received` turns them back)."""
-        return {**told(self.reads), **told(self.values)}
+        return {**as_json(self.reads), **as_json(self.values)}
+
+
+def once(method: Callable) -> Callable:
+    """Cache the method's result per object and (hashable) positional arguments.
+
+    The object holds the results, so they are freed with it.
+    """
+
+    @wraps(method)
+    def answer(self, *arguments):
+        known = self.__dict__.setdefault("_once", {})
+        key = (method.__qualname__, *arguments)
+        if key not in known:
+            known[key] = method(self, *arguments)
+        return known[key]
+
+    return answer

@@ -19,7 +19,7 @@ EXTRACT = Rule(
 
 @dataclass(frozen=True)
 class StoreKey:
-    """Which activations: one store on disk each."""
+    """The activations of one store on disk."""
 
     dataset: str
     split: str
@@ -31,8 +31,7 @@ class StoreKey:
 class ExtractionJob:
     """Stores that one forward pass over one split fills.
 
-    `part`: what tells it from other jobs of the same block of layers, which only stores that are
-    not kept have.
+    `part`: distinguishes jobs of the same block of layers, if stores are deleted after use.
     """
 
     dataset: str
@@ -50,26 +49,26 @@ class Stores:
     """Activation stores of a plan."""
 
     def store(self, key: StoreKey) -> Artefact:
-        """The store of one (data set, split, hook, layer)."""
+        """Return the store of one (data set, split, hook, layer)."""
         if key not in self._stores:
-            block = self.config["activations"]
+            section = self.config["activations"]
             self._stores[key] = Artefact(
                 path=(
                     f"{self.results}/activations/{self.config['model']['name']}/"
                     f"{key.dataset}-{key.split}/{key.hook}-L{key.layer:02d}-{{digest}}/{COMPLETE}"
                 ),
                 stage="extract",
-                spec=self.token_spec(key) | _unless_default(block, "compression", "none"),
+                spec=self.token_spec(key) | _unless_default(section, "compression", "none"),
                 upstream=(self.model, self.index(key.dataset)),
             )
         return self._stores[key]
 
     def token_spec(self, key: StoreKey) -> dict:
-        """All values that decide the tokens of a store, and their order."""
-        block = self.config["activations"]
+        """Return all values that decide the tokens of a store, and their order."""
+        section = self.config["activations"]
         keys = ("preprocess", "exif", "dtype", "chunk_mb", "min_shards", "permute_seed")
         which = {"split": key.split, "hook": key.hook, "layer": key.layer}
-        return {"version": EXTRACT_VERSION, **which} | {name: block[name] for name in keys}
+        return {"version": EXTRACT_VERSION, **which} | {name: section[name] for name in keys}
 
     @property
     def stores(self) -> dict[StoreKey, Artefact]:
@@ -81,9 +80,9 @@ class Stores:
 
     @property
     def temporary(self) -> bool:
-        """Whether stores are deleted when all that reads them is made."""
-        block = self.config["activations"]
-        return block["temporary"] or block["layers_at_once"] is not None
+        """True if stores are deleted when all their readers are made."""
+        section = self.config["activations"]
+        return section["temporary"] or section["layers_at_once"] is not None
 
     def extraction_jobs(self, parts: Mapping[StoreKey, str] | None = None) -> list[ExtractionJob]:
         """Group the stores that steps read: one job per block of layers of a split.
@@ -91,7 +90,7 @@ class Stores:
         A block is `layer // layers_per_job`, so that a new layer touches its own block only.
 
         Args:
-            parts: {store: name} where stores of a block need passes of their own.
+            parts: {store: name} if stores of a block need separate passes.
         """
         per_job = self.config["activations"]["layers_per_job"]
         blocks: dict[tuple, list[StoreKey]] = {}
@@ -105,7 +104,7 @@ class Stores:
         ]
 
     def extraction_step(self, job: ExtractionJob) -> Step:
-        """The step of one pass. Which stores are missing is known once all steps are declared."""
+        """Declare the step of one pass, once all steps that read stores are declared."""
         return self.job(
             EXTRACT,
             f"extract_{job.name}",
@@ -114,11 +113,11 @@ class Stores:
         )
 
     def stores_of(self, dataset: str, split: str, hook: str, layer: int) -> dict[str, Artefact]:
-        """{hook: store}: what an SAE of `hook` reads, and the residual to run on from."""
+        """Return {hook: store}: the activations of an SAE at `hook`, and the residual."""
         hooks: Iterable[str] = sorted({"resid_post", hook})
         return {name: self.store(StoreKey(dataset, split, name, layer)) for name in hooks}
 
 
-def _unless_default(block: Mapping, key: str, default: object) -> dict:
-    """A key that came later: artefacts made with its default keep their digests."""
-    return {} if block[key] == default else {key: block[key]}
+def _unless_default(section: Mapping, key: str, default: object) -> dict:
+    """Omit a later key at its default, so that older artefacts keep their digests."""
+    return {} if section[key] == default else {key: section[key]}

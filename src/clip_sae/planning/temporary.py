@@ -1,7 +1,7 @@
-"""Stores that are not kept: which a run extracts together, and when each is deleted.
+"""Stores that are deleted after use: the passes that extract them and the jobs that delete them.
 
-Only with `activations.temporary` or `layers_at_once`. What a run makes depends on its targets, and
-so do its passes: a store that comes back because one thing reads it comes back alone.
+Only with `activations.temporary` or `layers_at_once`. The outputs of a run depend on its targets,
+and so do its passes: if only one output reads a deleted store, that store is extracted alone.
 """
 
 import os
@@ -11,15 +11,14 @@ from functools import cached_property
 
 from clip_sae.planning.artefacts import Artefact
 from clip_sae.planning.dropping import is_on_disk, marker_of
-from clip_sae.planning.jobs import job_json, upstream_of
+from clip_sae.planning.jobs import job_json, made_by_run, paths_of, upstream_of
 from clip_sae.planning.plan import Plan
-from clip_sae.planning.runs import made_by_run, paths_of
 from clip_sae.planning.staleness import Staleness
 from clip_sae.planning.steps import Rule, Step
 from clip_sae.planning.stores import ExtractionJob, StoreKey
 from clip_sae.planning.turns import closure, readers, turns
 
-DROP = Rule("drop", "dropped/{store}.json", "clip_sae.running.drop:drop", records=True)
+DROP = Rule("drop", "dropped/{store}.json", "clip_sae.running.garbage:drop", records=True)
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Deletion:
 
     Attributes:
         name: of its rule; marker: the file that records the deletion.
-        readers: what must be made before; again: whether the store was deleted before.
+        readers: outputs that must be made before; again: True if the store was deleted before.
         step: as JSON, for the job's process.
     """
 
@@ -40,7 +39,7 @@ class Deletion:
 
 
 class Deletions:
-    """What a run for `targets` deletes, and the passes in which it extracts.
+    """The deletions and the extraction passes of a run for `targets`.
 
     Args:
         state: of the plan's artefacts; targets: names or paths of this run.
@@ -56,7 +55,7 @@ class Deletions:
 
     @cached_property
     def wanted(self) -> set[str]:
-        """Stores that something reads which this run makes."""
+        """Stores with a reader that this run makes."""
         return {path for path in self.stores if self.runs.intersection(self.readers[path])}
 
     # --- passes ---------------------------------------------------------------------------------
@@ -73,17 +72,17 @@ class Deletions:
             if self.readers[path]
         }
         cut = turns(where, self.upstream, self.needed, at_once)
-        splits = [turn.place for turn in cut]
+        splits = [turn.split for turn in cut]
         return {
-            key: index - splits.index(turn.place)
+            key: index - splits.index(turn.split)
             for index, turn in enumerate(cut)
             for key in self.stores.values()
-            if (key.dataset, key.split) == turn.place and key.layer in turn.layers
+            if (key.dataset, key.split) == turn.split and key.layer in turn.layers
         }
 
     @property
     def passes(self) -> dict[StoreKey, str]:
-        """{store: name of a pass apart from its block's}."""
+        """{store: name of its separate pass}, for stores that do not join their block of layers."""
         found = {}
         for path, key in self.stores.items():
             if path not in self.wanted:
@@ -93,7 +92,7 @@ class Deletions:
         return found
 
     def before(self, job: ExtractionJob) -> list[str]:
-        """Markers of the deletions that an extraction waits for: stores of earlier turns."""
+        """Return markers of the deletions that an extraction waits for: stores of earlier turns."""
         if all(self.plan.store(key).path not in self.state.lost for key in job.stores):
             return []
         first = min(self.turn_of.get(key, 0) for key in job.stores)
@@ -135,7 +134,7 @@ class Deletions:
         return Deletion(name, marker, read_by, os.path.exists(marker), job_json(self.plan, step))
 
     def of_target(self, target: str) -> list[str]:
-        """Markers of the stores that a target reads; they belong to the target."""
+        """Return markers of the stores that a target reads; they belong to the target."""
         needed = closure(self.upstream, self.plan.files_of(target))
         own = readers(self.upstream, self.stores, needed)
         return [marker_of(path, self.plan.results) for path in self.stores

@@ -1,8 +1,8 @@
-"""Who reads which store, what a run will make, and which layers must be on disk together.
+"""Readers of stores, outputs of a run, and the layers that must be on disk together.
 
-`activations.layers_at_once`: the stores of the next layers are extracted only when those of the
-last ones have been read and deleted. Works on paths alone: `upstream` maps what a job makes to all
-that the job reads. Standard library only, because the Snakefile imports it.
+`activations.layers_at_once`: the stores of the next layers are extracted only after those of the
+last ones were read and deleted. Works on paths alone: `upstream` maps each output to the inputs of
+its job. Standard library only, because the Snakefile imports it.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -12,7 +12,7 @@ Upstream = Mapping[str, Collection[str]]
 
 
 def closure(upstream: Upstream, targets: Iterable[str]) -> set[str]:
-    """Return `targets` and all that they come from."""
+    """Return `targets` and everything upstream of them."""
     found: set[str] = set()
     pending = list(targets)
     while pending:
@@ -26,10 +26,10 @@ def closure(upstream: Upstream, targets: Iterable[str]) -> set[str]:
 def will_run(
     upstream: Upstream, targets: Collection[str], stale: Collection[str], missing: Collection[str]
 ) -> set[str]:
-    """Return what a run for `targets` makes: what is out of date, and what is missing and wanted.
+    """Return the outputs of a run for `targets`: stale files, and missing files that are needed.
 
-    What is missing is wanted if it is a target, or if something that will be made reads it: a
-    deleted SAE behind a whole table stays deleted.
+    A missing file is needed if it is a target, or if another output of the run reads it: a deleted
+    SAE behind an existing table stays deleted.
     """
     needed = closure(upstream, targets)
     found: set[str] = set()
@@ -44,9 +44,9 @@ def will_run(
 
 
 def masked(upstream: Upstream, targets: Iterable[str], made: Collection[str]) -> set[str]:
-    """Return what of `made` lies behind the targets and is reached only through up-to-date files.
+    """Return files of `made` that are upstream of the targets only through up-to-date files.
 
-    A way from a target that leads through files of `made` alone is not masked.
+    A file with a path to a target through files of `made` alone is not masked.
     """
     reached: set[str] = set()
     pending = list(targets)
@@ -63,7 +63,7 @@ def masked(upstream: Upstream, targets: Iterable[str], made: Collection[str]) ->
 def readers(
     upstream: Upstream, stores: Iterable[str], among: Iterable[str]
 ) -> dict[str, list[str]]:
-    """Return {store: what reads it}, of what is in `among`, sorted."""
+    """Return {store: its readers in `among`, sorted}."""
     found: dict[str, list[str]] = {store: [] for store in stores}
     for path in sorted(among):
         for store in found.keys() & set(upstream.get(path, ())):
@@ -75,11 +75,11 @@ def readers(
 class Turn:
     """Stores of one split that are on disk at the same time.
 
-    `place`: (data set, split). `layers`: ascending. `ties`: what reads, or comes from, layers of
-    several turns, so that they became one; empty where the turn is as long as was asked for.
+    `split`: (data set, split). `layers`: ascending. `ties`: outputs that need layers of several
+    turns, which were joined for that reason; empty for a turn of the requested length.
     """
 
-    place: tuple[str, str]
+    split: tuple[str, str]
     layers: tuple[int, ...]
     ties: tuple[str, ...] = ()
 
@@ -90,42 +90,43 @@ def turns(
     among: Collection[str],
     at_once: int,
 ) -> list[Turn]:
-    """Cut the layers of each split into turns of `at_once`, and join those that cannot be apart.
+    """Cut the layers of each split into turns of `at_once`, and join turns that depend on each
+    other.
 
-    A turn is extracted when all of the turns before it, of the same split, have been read and
-    deleted. So whatever reads a store of a turn must come from no later turn of that split: neither
-    directly (a map over all layers) nor through SAEs of later layers.
+    A turn is extracted when all earlier turns of the same split have been read and deleted. So a
+    reader of a store must not depend on a later turn of that split: neither directly (a map over
+    all layers) nor through SAEs of later layers.
 
     Args:
         stores: {store: ((data set, split), layer)}.
-        among: what is going to be made: readers outside it are not waited for.
-        at_once: layers of a turn, where nothing ties more together.
+        among: outputs that will be made; the deletion does not wait for other readers.
+        at_once: layers of a turn, unless a reader ties more together.
 
     Returns:
-        Turns by place, those of a place in the order in which they are extracted.
+        Turns by split, those of a split in the order of extraction.
     """
     behind = _stores_behind(upstream, stores)
     read_by = readers(upstream, stores, among)
     cut: dict[tuple[str, str], list[list[int]]] = {}
-    for place in sorted({place for place, _ in stores.values()}):
-        layers = sorted({layer for where, layer in stores.values() if where == place})
-        cut[place] = [layers[i : i + at_once] for i in range(0, len(layers), at_once)]
+    for split in sorted({split for split, _ in stores.values()}):
+        layers = sorted({layer for where, layer in stores.values() if where == split})
+        cut[split] = [layers[i : i + at_once] for i in range(0, len(layers), at_once)]
     ties: dict[tuple, dict[str, None]] = {}
     while clash := _clash(cut, stores, read_by, behind):
-        place, index, reader = clash
-        first, second = cut[place][index - 1 : index + 1]
-        why = ties.pop((place, first[0]), {}) | ties.pop((place, second[0]), {}) | {reader: None}
-        ties[place, first[0]] = why
-        cut[place][index - 1 : index + 1] = [first + second]
+        split, index, reader = clash
+        first, second = cut[split][index - 1 : index + 1]
+        why = ties.pop((split, first[0]), {}) | ties.pop((split, second[0]), {}) | {reader: None}
+        ties[split, first[0]] = why
+        cut[split][index - 1 : index + 1] = [first + second]
     return [
-        Turn(place, tuple(layers), tuple(ties.get((place, layers[0]), ())))
-        for place, parts in cut.items()
+        Turn(split, tuple(layers), tuple(ties.get((split, layers[0]), ())))
+        for split, parts in cut.items()
         for layers in parts
     ]
 
 
 def _stores_behind(upstream: Upstream, stores: Collection[str]) -> dict[str, frozenset[str]]:
-    """{path: the stores that it comes from, itself included}, for every path of `upstream`."""
+    """Return {path: stores upstream of it, itself included}, for every path of `upstream`."""
     found: dict[str, frozenset[str]] = {}
     for start in upstream:
         pending = [start]
@@ -145,24 +146,24 @@ def _stores_behind(upstream: Upstream, stores: Collection[str]) -> dict[str, fro
 
 
 def _clash(cut: Mapping, stores: Mapping, read_by: Mapping, behind: Mapping) -> tuple | None:
-    """Find a turn that would wait for itself: (place, its index, the reader to blame).
+    """Return a turn that would wait for itself: (split, its index, the reader that causes it).
 
-    An edge a -> b says that the extraction of turn a waits, through the deletion of the turn before
-    it and a reader of that, for the extraction of turn b.
+    An edge a -> b: the extraction of turn a waits for that of turn b, through the deletion of the
+    turn before a and a reader of that turn.
     """
     of_layer = {
-        (place, layer): (place, index)
-        for place, parts in cut.items()
+        (split, layer): (split, index)
+        for split, parts in cut.items()
         for index, layers in enumerate(parts)
         for layer in layers
     }
     turn_of = {store: of_layer[where] for store, where in stores.items()}
     edges: dict[tuple, dict[tuple, str]] = {turn: {} for turn in turn_of.values()}
     for store, found in read_by.items():
-        place, index = turn_of[store]
-        if (after := (place, index + 1)) not in edges:
+        split, index = turn_of[store]
+        if (after := (split, index + 1)) not in edges:
             continue
-        edges[after].setdefault((place, index), "")
+        edges[after].setdefault((split, index), "")
         for reader in found:
             for other in behind.get(reader, ()):
                 edges[after].setdefault(turn_of[other], reader)
@@ -181,7 +182,7 @@ def _clash(cut: Mapping, stores: Mapping, read_by: Mapping, behind: Mapping) -> 
 
 
 def _first_reader(start: tuple, turn: tuple, reader: str, seen: Mapping, edges: Mapping) -> tuple:
-    """The circle's turn to be joined to the one before it, and the reader to blame."""
+    """Return the turn of the cycle to join to the one before it, and the reader that causes it."""
     steps = [(turn, reader)]
     while turn != start:
         before = seen[turn]

@@ -13,7 +13,7 @@ TRAIN_VERSION = 2  # sparse autoencoders (clip_sae.training, clip_sae.sae)
 ADAPT_VERSION = 1  # learned prompts (clip_sae.adaptation)
 PRETRAIN_VERSION = 2  # the demo CLIP's weights (clip_sae_demo.pretrain)
 
-# What the records of each stage have of them: a job compares what was planned with its own code.
+# Their entries in the record of each stage: a job compares the planned ones with its own code.
 STAGE_VERSIONS = {
     "draw": {"version": DRAW_VERSION},
     "attack": {"version": ATTACK_VERSION},

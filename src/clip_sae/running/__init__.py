@@ -1,1 +1,1 @@
-"""What happens while the workflow runs: one job, its outputs, locks and GPUs. No science."""
+"""The workflow at run time: one job, its outputs, locks and GPUs. No science."""

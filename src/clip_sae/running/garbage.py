@@ -1,7 +1,7 @@
-"""Artefacts that no config needs any more: what they are, how big, and their removal.
+"""Find and remove artefacts that no config needs any more, and delete stores after use.
 
-Every expensive artefact lies in a folder of its own, named by a digest of its spec, so editing the
-config leaves the old ones where they are (going back costs nothing) until they are collected.
+Every expensive artefact has its own folder, named by a digest of its spec. An edit of the config
+keeps the old ones, so that going back costs nothing, until they are collected.
 """
 
 import shutil
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clip_sae.planning.artefacts import COMPLETE
-from clip_sae.planning.dropping import size_of
+from clip_sae.planning.dropping import drop_store, size_of
+from clip_sae.planning.specs import write_json
 
-# Where digests name folders, and how deep below it: results/saes/<recipe>/<layer>/<variant-digest>.
+# Folders below which digests name folders, and at which depth: saes/<recipe>/<layer>/<…-digest>.
 FOLDERS = {
     "world": 1,
     "datasets": 1,
@@ -22,8 +23,8 @@ FOLDERS = {
     "adaptation": 2,
     "defence_prefix": 1,
 }
-# Where digests name files, or folders with a COMPLETE.json; `dropped` holds records of stores that
-# were deleted after use.
+# Folders below which digests name files, or folders with a COMPLETE.json; `dropped` holds records
+# of deleted stores.
 MIXED = ("measurements", "vocabulary", "dropped")
 
 
@@ -36,7 +37,7 @@ class Orphan:
 
     def remove(self) -> None:
         if self.path.is_dir():
-            # The completeness mark goes first: a half-removed store is never taken for a whole one.
+            # COMPLETE.json goes first: a half-removed store never passes for a whole one.
             (self.path / COMPLETE).unlink(missing_ok=True)
             shutil.rmtree(self.path)
         else:
@@ -44,10 +45,10 @@ class Orphan:
 
 
 def find_orphans(results: Path, needed: Iterable[str]) -> list[Orphan]:
-    """Return what lies below `results` under a digest that is not in `needed`, biggest first.
+    """Return files and folders below `results` that are not in `needed`, biggest first.
 
     Args:
-        needed: paths of all artefacts that some config still needs, as the workflow names them.
+        needed: paths of all artefacts that a config still needs, as the workflow names them.
     """
     needed = {Path(path) for path in needed}
     keep_folders = {path.parent for path in needed if path.name == COMPLETE}
@@ -56,7 +57,7 @@ def find_orphans(results: Path, needed: Iterable[str]) -> list[Orphan]:
     found += [
         path
         for path in _digest_files(results)
-        # what a job that was stopped left in a needed folder is what the next run goes on from
+        # the next run continues from the files of a stopped job in a needed folder
         if path not in keep_files and keep_folders.isdisjoint((path, *path.parents))
     ]
     return sorted((Orphan(path, size_of(path)) for path in found), key=lambda o: -o.size)
@@ -68,9 +69,16 @@ def _digest_folders(results: Path) -> Iterator[Path]:
 
 
 def _digest_files(results: Path) -> Iterator[Path]:
-    """Files named by a digest, and folders that are finished as a whole."""
+    """Yield files named by a digest, and complete folders."""
     for name in MIXED:
         folders = {mark.parent for mark in (results / name).rglob(COMPLETE)}
         yield from folders
         files = (p for p in (results / name).rglob("*") if p.is_file())
         yield from (p for p in files if folders.isdisjoint(p.parents))
+
+
+def drop(job, *, store: str) -> None:
+    """Delete a store all of whose readers are made; the marker records the bytes freed."""
+    freed = drop_store(Path(store))
+    write_json(job.output.path, {"store": store, "bytes_freed": freed})
+    job.log.info("%s is deleted: %.1f MB are free", store, freed / 1e6)

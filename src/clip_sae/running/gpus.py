@@ -1,6 +1,6 @@
-"""What this machine has: its GPUs, counted without torch, and one of them for a job of its own.
+"""The GPUs of this machine, counted without torch, and exclusive claims on them.
 
-No equation. Snakemake counts GPUs but never says which one a job may use; standard library only.
+Snakemake counts GPUs but does not say which one a job may use. Standard library only.
 """
 
 import fcntl
@@ -12,22 +12,22 @@ from glob import glob
 from pathlib import Path
 from typing import BinaryIO
 
-# What a scheduler shows a process is its own; within it several jobs may run, as in one allocation
-# of a whole node. Two allocations that both see a device "0" may have different ones.
+# Devices that a scheduler shows a process belong to its allocation, in which several jobs may run,
+# as on a whole node. A device "0" of two allocations may be two devices.
 SCHEDULERS = ("SLURM_JOB_ID", "KUBERNETES_SERVICE_HOST")
 POLL_SECONDS = 1.0
 
 
 def local_gpus() -> int:
-    """Number of NVIDIA devices that processes started here may use, seen without importing torch.
+    """Return the number of NVIDIA devices that processes started here may use, without torch.
 
-    CUDA_VISIBLE_DEVICES counts where it is set: "" hides all of them.
+    CUDA_VISIBLE_DEVICES counts if it is set: "" hides all of them.
     """
     return len(visible_gpus())
 
 
 def visible_gpus() -> list[str]:
-    """Names of the devices for CUDA_VISIBLE_DEVICES: those that it holds, else "0", "1", …"""
+    """Return device names for CUDA_VISIBLE_DEVICES: those that it holds, else "0", "1", …"""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1")]
@@ -35,20 +35,20 @@ def visible_gpus() -> list[str]:
 
 
 class GpuClaim:
-    """Devices that this process has for itself until it ends.
+    """An exclusive claim of this process on devices, until it ends.
 
-    Each device has a lock file; the kernel gives a lock back when the process that holds it dies,
-    however it dies (a record lock: workers that it forked do not hold it on). Where a scheduler
-    shows no more devices than are wanted nothing is locked: it has chosen already. Where it shows
-    more, they are locked among the jobs of the same allocation.
+    Each device has a lock file; the kernel frees a lock when its process dies, however it dies (a
+    record lock, so forked workers do not keep it). If a scheduler shows at most n devices, it has
+    chosen already and nothing is locked. If it shows more, the jobs of the same allocation lock
+    them.
 
     Args:
-        n: devices wanted; fewer are claimed where fewer are visible.
+        n: requested devices; fewer are claimed if fewer are visible.
         folder: of the lock files; all users of the machine must see the same one.
-        say: is told, once, that all devices are taken, and by which processes.
+        say: called once if all devices are taken, with the processes that hold them.
 
     Attributes:
-        devices: names of what was claimed; CUDA_VISIBLE_DEVICES holds them from then on.
+        devices: names of the claimed devices; CUDA_VISIBLE_DEVICES holds them from then on.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class GpuClaim:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(self.devices)
 
     def _wait(self, n: int, say: Callable[[str], None]) -> None:
-        candidates, told = self.devices, False
+        candidates, said = self.devices, False
         while True:
             # All or none: two jobs that each wait for the other's device would wait for ever.
             taken = dict(list(self._free(candidates))[:n])
@@ -76,9 +76,9 @@ class GpuClaim:
                 return
             for file in taken.values():
                 file.close()
-            if not told:
+            if not said:
                 say(f"waiting for {n} of the GPUs {', '.join(candidates)}: {self._holders()}")
-                told = True
+                said = True
             time.sleep(POLL_SECONDS)
 
     def _free(self, candidates: list[str]) -> Iterator[tuple[str, BinaryIO]]:
@@ -107,7 +107,7 @@ class GpuClaim:
         return "held by process " + ", ".join(pid for pid in pids.values() if pid)
 
     def release(self) -> None:
-        """Give the devices back before the process ends."""
+        """Free the devices before the process ends."""
         for file in self._files:
             file.close()
         self._files = []

@@ -28,7 +28,7 @@ PACKAGE = Path(__file__).resolve().parents[2]  # the folder that holds clip_sae
 class Made:
     """One artefact that the job makes.
 
-    `path`: its file, or the COMPLETE.json of its folder. `record`: what is written of its spec.
+    `path`: its file, or the COMPLETE.json of its folder. `record`: the recorded part of its spec.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class Made:
 
     @property
     def spec(self) -> Mapping:
-        """The values that its digest is made of."""
+        """The values that enter its digest."""
         return self.record["spec"]
 
 
@@ -50,14 +50,14 @@ class Job:
 
     Attributes:
         run: the function, "module:function"; arguments: its keyword arguments.
-        records: whether the function writes the records itself; draws: whether it returns a figure.
+        records: True if the function writes the records itself; draws: True if it returns a figure.
         made: {key: artefact}, as the rule names its outputs; one output has the key "".
-        part: "2-of-8" or "begin" where the job is a part of a whole, else None.
+        part: "2-of-8" or "begin" if the job is a part of a whole, else None.
         gathers: number of parts that were made before the whole.
-        device: "cpu" where the job was given no GPU, else "auto": one of its own, if there is one.
+        device: "cpu" for a job without a GPU, else "auto": its own GPU, if one is visible.
         threads: CPU threads that the job may use.
-        facts: what the function adds to the record, such as the number of images.
-        own_fingerprints: of outside content that this job is the one to identify.
+        facts: entries that the function adds to the record, such as the number of images.
+        own_fingerprints: {source: fingerprint} of external content that this job hashes.
     """
 
     def __init__(self, snakemake) -> None:
@@ -67,7 +67,7 @@ class Job:
         self.draws: bool = spec["draws"]
         self.arguments: dict = received(spec["arguments"])
         self.made = _all_made(spec["makes"])
-        # The whole of which this job makes a part; its folder takes the part's work.
+        # The whole of which this job makes a part; a part writes into its folder.
         self.whole = self.made if spec["whole"] is None else _all_made(spec["whole"])
         self.part: str | None = spec.get("part")
         self.gathers: int = spec.get("gathers", 0)
@@ -83,7 +83,7 @@ class Job:
         no_locks = _wait_for_predecessor(Path(snakemake.log[0]))
         self.log = _start_log(str(snakemake.log[0]), snakemake.rule)
         if no_locks:
-            self.log.warning("two of this job at once would not be noticed: %s", no_locks)
+            self.log.warning("a second copy of this job would not be noticed: %s", no_locks)
         _date_back(snakemake.input)
         self._began_with = self._code_today()
         for made in self.made.values():
@@ -96,7 +96,7 @@ class Job:
             self._claim = GpuClaim(gpus, say=self.log.info)
             self.log.info("GPU: %s", ", ".join(self._claim.devices) or "none is visible here")
 
-    # --- what it makes --------------------------------------------------------------------------
+    # --- outputs --------------------------------------------------------------------------------
 
     @property
     def output(self) -> Made:
@@ -105,58 +105,59 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """The folder of what is made, for a part that of the whole; it exists."""
+        """The output's folder, for a part that of the whole; it is created if missing."""
         folder = next(iter(self.whole.values())).folder
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def discard_later(self, path: Path) -> None:
-        """Remove a file or folder once the job is published: until then a killed job needs it."""
+        """Remove a file or folder after publishing; until then a killed job needs it."""
         self._discarded.append(Path(path))
 
-    # --- how it runs ----------------------------------------------------------------------------
+    # --- running ---------------------------------------------------------------------------------
 
     def hold_stores(self, folders: Iterable[Path], shared: bool) -> None:
-        """Wait for jobs that still write into these stores, and keep others from them.
+        """Lock these stores, and wait for jobs that still write into them.
 
-        Parts of an extraction write side by side (`shared`); what begins a store anew, or gathers
-        its parts, is alone with it. Only a job that a killed snakemake left can be in the way.
+        Parts of an extraction write at the same time (`shared`); a job that starts a store again,
+        or gathers its parts, locks it exclusively. Only a job of a killed snakemake can hold a
+        lock.
         """
 
-        def tell(holder: Holder | None) -> None:
+        def say(holder: Holder | None) -> None:
             self.log.info("waiting: a job of a snakemake that has ended still writes this store")
 
         for folder in sorted(folders):  # in one order, so that no two wait for each other
             name = "-".join(folder.parts[-3:])
-            with suppress(NoLocks):  # has been said of this job's own lock
-                wait_for(self._logs / f".{name}.lock", tell, shared=shared)
+            with suppress(NoLocks):  # reported for this job's own lock
+                wait_for(self._logs / f".{name}.lock", say, shared=shared)
 
     def torch_device(self) -> str:
-        """The device for torch: "cuda" where the job was given a GPU and there is one."""
+        """Return the device for torch: "cuda" if the job has a GPU and one is available."""
         import torch  # steps that draw or gather never import it
 
         return "cuda" if self.device == "auto" and torch.cuda.is_available() else "cpu"
 
     def batch(self, name: str) -> int:
-        """The rule's resource of that name; on a GPU the one with `_gpu` behind it, if any."""
+        """Return the rule's resource `name`, on a GPU `name`_gpu if it exists."""
         own = self._resources.get(f"{name}_gpu")
         return own if own and self.torch_device() == "cuda" else getattr(self._resources, name)
 
     # --- the record -----------------------------------------------------------------------------
 
     def fingerprints(self) -> dict:
-        """Fingerprints of all outside content that the inputs were made from."""
+        """Return the fingerprints of all external content behind the inputs."""
         return read_fingerprints(Path(path) for path in self.sidecars)
 
     def identity(self) -> dict:
-        """What intermediate results depend on beyond the job's spec: outside content, and code."""
+        """Return the inputs of intermediate results besides the spec: external content, code."""
         return {"fingerprints": self.fingerprints(), "code": self._began_with}
 
     def publish(self, made: Made, **facts: object) -> None:
-        """Write the record of an artefact whose content is whole; the last thing that a job does.
+        """Write the record of a complete artefact; a job does this last.
 
-        Raises RuntimeError if the step's code was edited while the job ran: its output would
-        stand under the digest of code that did not make it.
+        Raises RuntimeError if the step's code was edited while the job ran: its output would have
+        the digest of other code.
         """
         self._check_code(made.record, "while the job ran, so its output was not published")
         facts = {
@@ -171,7 +172,7 @@ class Job:
         write_sidecar(made.sidecar, made.record, prints, **facts)
 
     def clear(self) -> None:
-        """Remove what `discard_later` named."""
+        """Remove the files and folders of `discard_later`."""
         for path in self._discarded:
             if path.is_dir():
                 shutil.rmtree(path)
@@ -179,9 +180,9 @@ class Job:
                 path.unlink(missing_ok=True)
 
     def _content_of(self, folder: Path) -> list[str]:
-        """Names of files and folders that the whole artefact consists of; its record promises them.
+        """Return names of the files and folders of a complete artefact, for its record.
 
-        The marks of parts go when the whole is made.
+        The marks of parts are not among them.
         """
         folder.mkdir(parents=True, exist_ok=True)
         names = {path.name for path in folder.iterdir() if path not in self._discarded}
@@ -189,12 +190,12 @@ class Job:
 
     def _check_code(self, record: Mapping, when: str) -> None:
         today = self._code_today()
-        # The record of a part of a job has no code: there is only what it began with.
+        # The record of a part of a job has no code: compare with the code at its start.
         if today is not None and today != record["spec"].get("code", self._began_with):
             raise RuntimeError(f"the code of {self.run} changed {when}. Run snakemake again.")
 
     def _code_today(self) -> str | None:
-        """Digest of the code that the step runs; None where a version stands for it."""
+        """Return the digest of the step's code; None if a version stands for it."""
         if self.code is None:
             return None
         files = [self.resources_folder / name for name in self.code["resources"]]
@@ -209,42 +210,42 @@ def _all_made(makes: Mapping) -> dict[str, Made]:
 
 
 def _wait_for_predecessor(log: Path) -> str:
-    """Wait for the same job of a snakemake that was killed, if its process lives on.
+    """Wait for the same job of a killed snakemake, if its process is still running.
 
-    Both would write the same files. What the first finishes is found by the second, so the wait
-    is not lost. Returns why that cannot be seen, where the file system has no locks.
+    Both would write the same files, and the second continues from the files of the first. Returns
+    the reason if the file system has no locks, else "".
     """
 
-    def tell(holder: Holder | None) -> None:
+    def say(holder: Holder | None) -> None:
         print(
-            f"waiting: this job is still running for a snakemake that has ended ({holder}). It may "
-            "end by itself, or be stopped: what it finishes is used, the rest is made then.",
+            f"waiting: this job is still running for a snakemake that has ended ({holder}). Let it "
+            "end or stop it: this run uses its finished files and makes the rest.",
             file=sys.stderr,
             flush=True,
         )
 
     try:
-        wait_for(log.with_name(f".{log.name}.lock"), tell)
+        wait_for(log.with_name(f".{log.name}.lock"), say)
     except NoLocks as error:
         return str(error)
     return ""
 
 
 def _date_back(paths: Iterable[str]) -> None:
-    """Give files from the future today's date: content and records decide here, dates do not.
+    """Set the time of files from the future to now; content and records decide, not times.
 
-    Snakemake refuses an output that is older than an input, so a clock that was once ahead would
-    stop every run until that day.
+    Snakemake refuses an output older than an input, so a clock that was once ahead would stop every
+    run until that day.
     """
     for path in paths:
-        with suppress(OSError):  # somebody else's file: Snakemake says what it has against it
+        with suppress(OSError):  # another user's file: Snakemake reports it
             if os.path.getmtime(path) > time.time():
                 os.utime(path)
 
 
 def check_versions(record: Mapping) -> None:
-    """Refuse to make with today's code what was planned, and is named, by other code."""
-    # Imported by name, so that a version bump does not change the code digest of analyses.
+    """Raise RuntimeError if this code has another stage version than the planned record."""
+    # Imported dynamically, so a version bump does not change the code digest of analyses.
     stages = import_module("clip_sae.planning.versions").STAGE_VERSIONS
     for key, ours in stages.get(record["stage"], {}).items():
         planned = record["spec"][key]
@@ -269,5 +270,5 @@ def _start_log(path: str, rule: str) -> logging.Logger:
 
 
 def _log_exception(kind, error, trace) -> None:
-    """Put an error into the rule's log as well, its sentence last, where a reader looks."""
+    """Write an error to the rule's log as well, with its message last."""
     logging.getLogger("clip_sae").error("%s: %s", kind.__name__, error, exc_info=error)

@@ -1,9 +1,10 @@
-"""Locks that die with the process that holds them, and say who that is.
+"""Locks that the kernel frees when their process ends, with a record of that process.
 
-One for a run of the workflow, so that two do not remove each other's outputs; one for each job, so
-that a job whose snakemake was killed and its successor do not write side by side. They are POSIX
-record locks: the kernel frees them when the process ends, however it ends, so nothing is ever left
-to be unlocked by hand, and a forked child does not inherit them. Standard library only.
+A run of the workflow holds one, so that two runs do not remove each other's outputs; a job holds
+one, so that a job whose snakemake was killed and its successor do not write the same files. They
+are POSIX record locks: the kernel frees them when the process ends, however it ends, so nobody has
+to unlock by hand as with Snakemake's own lock, which the profiles switch off (`nolock`). A forked
+child does not inherit them. Standard library only.
 """
 
 import atexit
@@ -16,10 +17,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+RUN_LOCK = ".running"  # in the results folder
+
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that holds, or held, a lock; `since` is its local time, `folder` where it runs."""
+    """A process that holds or held a lock; `since`: local time; `folder`: its working folder."""
 
     pid: int
     host: str
@@ -44,20 +47,21 @@ class LockTaken(RuntimeError):
 
 
 class NoLocks(RuntimeError):
-    """The file system gives no locks, or not here."""
+    """The file system supports no locks, or not in this folder."""
 
 
 def take(path: Path, shared: bool = False) -> Holder | None:
     """Hold the lock file at `path` until this process ends.
 
-    A `shared` lock is held by many at once, beside no other; it has no record of who they are.
+    Many processes may hold a `shared` lock at once, which excludes an exclusive one; it records no
+    holders.
 
-    Returns who held it last and did not live to give it back: its process was killed or its machine
-    went down. None if there is nobody.
+    Returns the last holder if it did not free the lock, because its process was killed or its
+    machine went down; else None.
 
     Raises:
         LockTaken: a living process holds it.
-        NoLocks: the lock file cannot be opened for writing or locked; says why.
+        NoLocks: the lock file cannot be opened for writing or locked.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +71,7 @@ def take(path: Path, shared: bool = False) -> Holder | None:
     try:
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         fcntl.lockf(descriptor, kind | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: both mean that it is taken
+    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: another process holds it
         holder = _read(descriptor)
         os.close(descriptor)
         raise LockTaken(path, holder) from None
@@ -79,26 +83,26 @@ def take(path: Path, shared: bool = False) -> Holder | None:
         return left_by
     # The descriptor stays open to the end: closing it would free the lock.
     _write(descriptor, json.dumps(asdict(Holder.this_process())))
-    # The record is emptied where the process ends by itself: what stays tells of a sudden death.
+    # A clean exit empties the record, so a non-empty one means the process was killed.
     atexit.register(_write, descriptor, "")
     return left_by
 
 
 def wait_for(
     path: Path,
-    tell: Callable[[Holder | None], None],
+    say: Callable[[Holder | None], None],
     poll: float = 0.5,
     shared: bool = False,
 ) -> Holder | None:
-    """As `take`, but wait until it is free; `tell` is called once, with who holds it."""
-    told = False
+    """Wait until the lock is free, then `take` it; call `say` once with the holder."""
+    said = False
     while True:
         try:
             return take(path, shared)
         except LockTaken as taken:
-            if not told:
-                tell(taken.holder)
-            told = True
+            if not said:
+                say(taken.holder)
+            said = True
         time.sleep(poll)
 
 
@@ -115,3 +119,40 @@ def _write(descriptor: int, text: str) -> None:
         os.pwrite(descriptor, text.encode(), 0)
     except OSError:
         pass  # a full disk: the lock holds without its record
+
+
+class AnotherRun(RuntimeError):
+    """Another running snakemake works on the same results."""
+
+
+def begin_run(results: Path, say: Callable[[str], None]) -> None:
+    """Lock the results folder for this process; `say` gets messages for the user.
+
+    Raises:
+        AnotherRun: another process works there.
+    """
+    try:
+        left_by = take(results / RUN_LOCK)
+    except LockTaken as taken:
+        raise AnotherRun(
+            f"another snakemake ({taken.holder or 'its process is not known'}) is working on "
+            f"{results}; nothing was started. Wait until it ends, or stop it, and run again. A "
+            "dry run (-n) is possible meanwhile, and so is a run with other `results` in its "
+            "config."
+        ) from None
+    except NoLocks as error:
+        say(f"two runs at once in {results} would not be noticed: {error}. Start one at a time.")
+        return
+    if left_by is not None:
+        say(_how_it_ended(left_by))
+
+
+def _how_it_ended(left_by: Holder) -> str:
+    sentence = (
+        f"the last snakemake ({left_by}) was killed, or its machine went down. This run keeps its "
+        "finished files and makes the rest."
+    )
+    if left_by.host != socket.gethostname():
+        # It may be alive if a network disk does not share locks between machines.
+        sentence += f" If it still runs on {left_by.host}, stop one of the two."
+    return sentence

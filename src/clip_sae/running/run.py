@@ -1,6 +1,6 @@
-"""Run one step: call its function with what it declared, write what it returns, publish.
+"""Run one step: call its function with the declared arguments, write its result, publish.
 
-`workflow/scripts/step.py` is the only script of the workflow, and this is all that it does.
+`workflow/scripts/step.py`, the only script of the workflow, does nothing else.
 """
 
 import sys
@@ -16,8 +16,8 @@ def run_step(snakemake) -> None:
     """Run the job that Snakemake's `snakemake` object describes.
 
     The function gets the job and its declared arguments. It returns the content of its only
-    output, {key: content} of several, or nothing where it has written its folder itself. A rule
-    whose function writes its own records (`Rule.records`) is left alone.
+    output, {key: content} of several, or None if it has written its folder itself. A function that
+    writes its own records (`Rule.records`) also publishes them itself.
     """
     job = Job(snakemake)
     module, _, name = job.run.partition(":")
@@ -41,5 +41,5 @@ def run_step(snakemake) -> None:
 
 
 def theme():
-    """The module that saves figures. Only steps that draw pay for matplotlib."""
+    """Return the module that saves figures; only steps that draw import matplotlib."""
     return import_module("clip_sae.plotting.theme")

@@ -51,9 +51,9 @@ def peak_of_turns(sizes: Mapping[str, int], places: Mapping, cut: Iterable[Turn]
         together = sum(
             size
             for store, size in sizes.items()
-            if places[store][0] == turn.place and places[store][1] in turn.layers
+            if places[store][0] == turn.split and places[store][1] in turn.layers
         )
-        largest[turn.place] = max(largest.get(turn.place, 0), together)
+        largest[turn.split] = max(largest.get(turn.split, 0), together)
     return sum(largest.values())
 
 

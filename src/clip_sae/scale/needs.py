@@ -100,7 +100,7 @@ class Needs:
         """{job: layers that its forward pass goes through} of the extractions of some stores."""
         per_job = self.block["layers_per_job"]
         turn_of = {
-            (turn.place, layer): number
+            (turn.split, layer): number
             for number, turn in enumerate(self.cut)
             for layer in turn.layers
         }

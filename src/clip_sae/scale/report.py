@@ -187,8 +187,8 @@ def _turns(turns: Sequence[Turn]) -> list[str]:
     if not turns:
         return []
     lines = ["Layers that are on disk together (activations.layers_at_once), in their order:"]
-    for place in dict.fromkeys(turn.place for turn in turns):
-        own = [turn for turn in turns if turn.place == place]
+    for place in dict.fromkeys(turn.split for turn in turns):
+        own = [turn for turn in turns if turn.split == place]
         layers = " | ".join(" ".join(map(str, turn.layers)) for turn in own)
         lines.append(f"  {'/'.join(place)}: {layers}")
         for turn in own:

@@ -2,17 +2,15 @@
 
 Holds what the SAEs of §3 (Eq. 3) are trained on and every later analysis starts from.
 
-  layout, hierarchy, parts                       what lies where
-  shard_file, packed_shard, codecs               one file of it, plain or compressed
-  writer, range_writer, encoding, overflow       making a store
-  reader, blocks                                 reading it, and what could take its place
-  stream, shuffle, window_buffer, batch_pool,
-  prefetch                                       serving it to training, shuffled
-  verify, range_check                            checking and repairing it
+  layout, hierarchy, parts            the files of a store and their content
+  shard_file, codecs                  one shard file, plain or compressed
+  writer, range_writer, encoding      writing a store
+  reader                              reading a store
+  stream, shuffle, windows, batches   shuffled batches for training
+  verify                              checking and repairing a store
 """
 
-from .blocks import Block, BlockSource
-from .encoding import to_float32
+from .encoding import checked_absmax, to_float32
 from .errors import (
     ActivationOverflow,
     StoreDamaged,
@@ -23,13 +21,12 @@ from .errors import (
 )
 from .files import COMPLETE
 from .layout import StoreLayout
-from .overflow import checked_absmax
 from .parts import ArrayStats
-from .range_check import Damage
 from .range_writer import RangeWriter
 from .reader import ActivationStore
 from .stream import TokenStream
-from .verify import VerifyReport, verify_store
+from .verify import Damage, VerifyReport, verify_store
+from .windows import Chunk, ChunkSource
 from .writer import StoreWriter
 
 __all__ = [
@@ -37,8 +34,8 @@ __all__ = [
     "ActivationOverflow",
     "ActivationStore",
     "ArrayStats",
-    "Block",
-    "BlockSource",
+    "Chunk",
+    "ChunkSource",
     "Damage",
     "RangeWriter",
     "StoreDamaged",

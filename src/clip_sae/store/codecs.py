@@ -1,4 +1,4 @@
-"""The lossless codecs that a store may be compressed with, in the order of their price.
+"""The lossless codecs of compressed stores, cheapest first.
 
 An archive option: CLIP residuals are noise in their low bits, so that float16 shrinks by about a
 tenth and bfloat16 by a quarter, for a several times slower read (`benchmarks/store.md`). The paper
@@ -26,7 +26,7 @@ class Codec:
     shuffle: str
 
     def metadata(self, itemsize: int) -> dict:
-        """Its entry in the `codecs` of a Zarr v3 array of `itemsize` bytes per value."""
+        """Return the entry in `codecs` of a Zarr v3 array of `itemsize` bytes per value."""
         configuration = {
             "typesize": itemsize,
             "cname": self.cname,
@@ -37,7 +37,7 @@ class Codec:
         return {"name": "blosc", "configuration": configuration}
 
     def compress(self, chunk: np.ndarray) -> np.ndarray:
-        """The compressed bytes of a C-contiguous array, uint8; equal on any number of threads."""
+        """Return the compressed bytes of a C-contiguous array, uint8; the same for any threads."""
         return np.frombuffer(self._blosc.encode(chunk), np.uint8)
 
     def decompress(self, data: np.ndarray, out: np.ndarray) -> None:
@@ -55,8 +55,8 @@ class Codec:
     def _blosc(self):
         from numcodecs import blosc  # here, so that uncompressed stores do not wait for it
 
-        # Blosc's own threads write their blocks in the order in which they end: not the same bytes
-        # each time. zarr-python sets the same.
+        # Blosc's own threads write their pieces in the order in which they end, so the bytes would
+        # differ between runs. zarr-python turns them off too.
         blosc.use_threads = False
         shuffle = {"shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}[self.shuffle]
         return blosc.Blosc(self.cname, self.clevel, shuffle)
@@ -71,14 +71,14 @@ COMPRESSIONS = (NONE, *CODECS)
 
 
 def inner_codecs(compression: str, itemsize: int) -> list[dict]:
-    """The codecs of a chunk as Zarr v3 metadata; the checksum is of the bytes on disk."""
+    """Return the codecs of a chunk as Zarr v3 metadata; the checksum covers the bytes on disk."""
     packed = [CODECS[compression].metadata(itemsize)] if compression != NONE else []
     little = {"name": "bytes", "configuration": {"endian": "little"}}
     return [little, *packed, {"name": "crc32c"}]
 
 
 def compression_of(codecs: list, itemsize: int) -> str | None:
-    """The name of the compression that gives this metadata, or None if it is none of ours."""
+    """Return the name of the compression with this metadata, or None for an unknown one."""
     for name in COMPRESSIONS:
         if codecs == inner_codecs(name, itemsize):
             return name

@@ -1,4 +1,4 @@
-"""What can go wrong with a store: each error says what was found and what to do next.
+"""Errors of a store: each message says what was found and what to do next.
 
 Serves every analysis of the paper (§4-§7); no equation of its own.
 """
@@ -9,17 +9,17 @@ from pathlib import Path
 
 
 class StoreError(ValueError):
-    """Anything about an activation store that a user can cause or must know."""
+    """An error in an activation store, or in the use of one."""
 
 
 class StoreIncomplete(StoreError):
-    """The store, or the range asked for, is not written to its end yet."""
+    """The store, or the requested range, is not completely written yet."""
 
 
 class StoreDamaged(StoreError):
     """A file of the store is missing, short, or fails its checksum.
 
-    chunk, images, problem: where in a shard file and what, if the damage is in one.
+    chunk, images, problem: position and kind of damage within a shard file.
     """
 
     def __init__(
@@ -48,6 +48,6 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreNotWritten(
-            f"{path} cannot be written ({error.strerror}). Make room or mend the disk and run "
+            f"{path} cannot be written ({error.strerror}). Make room or fix the disk and run "
             "snakemake again: finished ranges are kept, this one is written again."
         ) from error

@@ -13,19 +13,19 @@ from pathlib import Path
 
 from .errors import StoreDamaged, writing
 
-# What a store consists of
+# The files and folders of a store
 SPEC = "spec.json"
 ACTS = "acts.zarr"
 COMPLETE = "COMPLETE.json"
 TEMPORARY = ".tmp"
 SEAL = "content_sha256"  # key of COMPLETE.json
-# What COMPLETE.json had before it had a seal; anything else without one has lost it
+# The keys of COMPLETE.json before it had a seal; with other keys, a missing seal is damage
 UNSEALED = {"store_version", "spec", "spec_digest", "fingerprints", "n_images", "n_ranges"}
 UNSEALED |= {"nbytes", "parts_sha256", "stats", "extra"}
 
 
 def canonical_json(value: object) -> bytes:
-    """One byte string per value: sorted keys, no blanks, UTF-8; refuses NaN and infinities."""
+    """Return one byte string per value: sorted keys, no blanks, UTF-8; no NaN or infinities."""
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
@@ -38,14 +38,14 @@ def digest(data: bytes) -> str:
 
 
 def sealed(document: dict) -> dict:
-    """The document with a digest of its content, so that a damaged one can be told."""
+    """Return the document with a digest of its content, so that damage can be detected."""
     return document | {SEAL: digest(canonical_json(document))}
 
 
 def check_seal(path: Path, document: dict, unsealed: set[str] = UNSEALED) -> None:
-    """StoreDamaged if the content is not that of its digest; older documents have none.
+    """Raise StoreDamaged if the content does not match its digest; older documents have none.
 
-    unsealed: the keys of such an older document.
+    unsealed: the keys of an older document.
     """
     content = {key: value for key, value in document.items() if key != SEAL}
     older = {*document} == unsealed
@@ -54,7 +54,7 @@ def check_seal(path: Path, document: dict, unsealed: set[str] = UNSEALED) -> Non
 
 
 def differing_keys(one: dict, other: dict, prefix: str = "") -> list[str]:
-    """Dotted keys whose values differ between two JSON objects, each with both values."""
+    """Return the dotted keys that differ between two JSON objects, each with both values."""
     keys = []
     for key in sorted({*one, *other}):
         a, b = one.get(key, "(absent)"), other.get(key, "(absent)")
@@ -66,7 +66,7 @@ def differing_keys(one: dict, other: dict, prefix: str = "") -> list[str]:
 
 
 def read_json(path: Path) -> dict:
-    """The JSON object in `path`; StoreDamaged names the file if it is missing or not one."""
+    """Return the JSON object in `path`; StoreDamaged names a file that is missing or not one."""
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -81,7 +81,7 @@ def read_json(path: Path) -> dict:
 
 
 def temporary_path(store: Path, label: str) -> Path:
-    """A new name in the store's `.tmp`; it tells which process made it, so that it can be swept."""
+    """Return a new path in the store's `.tmp` that names this process, for `sweep`."""
     folder = store / TEMPORARY
     folder.mkdir(exist_ok=True)
     return folder / f"{label}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
@@ -100,13 +100,13 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it exists and belongs to somebody else
-        return True
+    except PermissionError:  # the process exists and belongs to another user
+        pass
     return True
 
 
 def write_whole(store: Path, path: Path, data: bytes) -> None:
-    """Write `data` to `path` (somewhere in `store`) all at once and for good."""
+    """Write `data` to `path`, a file of `store`, whole or not at all, and flush it."""
     temporary = temporary_path(store, path.name)
     try:
         with writing(path):
@@ -119,7 +119,7 @@ def write_whole(store: Path, path: Path, data: bytes) -> None:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give a flushed temporary file its final name, durably, making folders where needed."""
+    """Rename a flushed temporary file to its final name, durably; make missing folders."""
     created = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path):

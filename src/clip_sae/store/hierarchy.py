@@ -32,7 +32,7 @@ NO_SOURCE = -1  # fill of source_index: a row without a manifest row is damage
 def create_hierarchy(
     store: Path, layout: StoreLayout, attributes: dict, source_index: np.ndarray
 ) -> bool:
-    """Make `acts.zarr` under a temporary name and rename it; False if another process was first."""
+    """Make `acts.zarr` under a temporary name and rename it; False if another process did so."""
     temporary = _build(store, layout, attributes, source_index)
     try:
         os.rename(temporary, store / ACTS)
@@ -45,15 +45,14 @@ def create_hierarchy(
     return True
 
 
-def mend_hierarchy(
+def restore_hierarchy(
     store: Path, layout: StoreLayout, attributes: dict, source_index: np.ndarray
-) -> list[str]:
-    """Write again what of the metadata and source_index is not as `create_hierarchy` makes it.
+) -> None:
+    """Rewrite metadata and source_index that differ from those of `create_hierarchy`.
 
-    The group keeps its own attributes. Returns the files replaced, relative to `acts.zarr`.
+    The group keeps its own attributes.
     """
     temporary = _build(store, layout, attributes, source_index)
-    mended = []
     try:
         for fresh in sorted(path for path in temporary.rglob("*") if path.is_file()):
             name = fresh.relative_to(temporary).as_posix()
@@ -61,14 +60,12 @@ def mend_hierarchy(
             same = target.exists() and target.read_bytes() == fresh.read_bytes()
             if name != GROUP and not same:
                 publish(fresh, target)
-                mended.append(name)
     finally:
         shutil.rmtree(temporary)
-    return mended
 
 
 def damaged_metadata(store: Path, n_images: int) -> StoreDamaged | None:
-    """What is wrong with the arrays' metadata or source_index; None if nothing is."""
+    """Return the damage in the arrays' metadata or source_index, or None."""
     try:
         read_hierarchy(store)
         read_source_index(store, n_images)
@@ -78,13 +75,13 @@ def damaged_metadata(store: Path, n_images: int) -> StoreDamaged | None:
 
 
 def write_group(store: Path, attributes: dict) -> None:
-    """Write the group's own metadata again, without touching its arrays."""
+    """Rewrite the group's own metadata and leave its arrays alone."""
     document = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
     write_whole(store, store / ACTS / GROUP, json.dumps(document, indent=2).encode())
 
 
 def _build(store: Path, layout: StoreLayout, attributes: dict, source_index: np.ndarray) -> Path:
-    """A whole hierarchy without shards under a temporary name, flushed to the disk."""
+    """Write a whole hierarchy without shards under a temporary name, and flush it."""
     temporary = temporary_path(store, ACTS)
     with writing(store / ACTS):
         _fill(temporary, layout, attributes, source_index)
@@ -98,7 +95,7 @@ def _fill(path: Path, layout: StoreLayout, attributes: dict, source_index: np.nd
     from zarr.codecs import BloscCodec, Crc32cCodec
 
     group = zarr.create_group(str(path), zarr_format=3, attributes=attributes)
-    # Everything is said: the defaults of zarr 3.1 are odd chunks, no shards, zstd, and fill 0.
+    # All options are explicit: zarr 3.1 defaults to odd chunks, no shards, zstd, and fill 0.
     common = {
         "filters": None,
         "serializer": "auto",
@@ -135,7 +132,7 @@ def _fill(path: Path, layout: StoreLayout, attributes: dict, source_index: np.nd
 
 
 def read_hierarchy(store: Path) -> tuple[StoreLayout, dict]:
-    """Layout and group attributes of a store; StoreDamaged names the wrong metadata file."""
+    """Return layout and group attributes; StoreDamaged names a wrong metadata file."""
     acts = store / ACTS
     attributes = read_attributes(store)
     patch = _array_metadata(acts / "patch" / "zarr.json")
@@ -162,7 +159,7 @@ def read_hierarchy(store: Path) -> tuple[StoreLayout, dict]:
 
 
 def read_attributes(store: Path) -> dict:
-    """The group's attributes: spec, fingerprints and provenance of the store."""
+    """Return the group's attributes: spec, fingerprints and provenance of the store."""
     path = store / ACTS / GROUP
     document = read_json(path)
     attributes = document.get("attributes")
@@ -188,8 +185,8 @@ def _version(store: Path, attributes: dict) -> int:
     if version not in ALIGNMENTS:
         raise StoreDamaged(
             f"{store / ACTS / GROUP} has store_version {version!r}; this clip_sae reads the "
-            f"versions {[*ALIGNMENTS]}. Update it, or let `python -m clip_sae verify` look at "
-            "the store."
+            f"versions {[*ALIGNMENTS]}. Update it, or check the store with "
+            "`python -m clip_sae verify`."
         )
     return version
 
@@ -201,11 +198,11 @@ def _config_dtype(metadata: dict) -> str:
 def _compression(metadata: dict) -> str:
     codecs = metadata["codecs"][0]["configuration"].get("codecs")
     itemsize = np.dtype(DISK_DTYPES.get(_config_dtype(metadata), "float32")).itemsize
-    return compression_of(codecs, itemsize) or NONE  # what is none of ours is refused later
+    return compression_of(codecs, itemsize) or NONE  # an unknown codec is refused later
 
 
 def _check_metadata(path: Path, array: ArrayLayout) -> None:
-    """The direct reader works out offsets by itself, so the codecs must be exactly these."""
+    """Check that the codecs are the only ones whose offsets the direct reader can compute."""
     found = _array_metadata(path)
     sharding = {
         "chunk_shape": [array.chunk_images, *array.row_shape],
@@ -223,14 +220,14 @@ def _check_metadata(path: Path, array: ArrayLayout) -> None:
             "configuration": {"chunk_shape": [shard_images, *array.row_shape]},
         },
         "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
-        "fill_value": _json_fill(FILL_VALUES[array.dtype]),
+        "fill_value": "NaN" if FILL_VALUES[array.dtype] != 0xFFFF else 0xFFFF,
         "attributes": {"torch_dtype": "bfloat16"} if array.dtype == "bfloat16" else {},
     }
     _compare(path, found, expected)
 
 
 def _common_metadata(dimension_names: tuple[str, ...]) -> dict:
-    """What the metadata of every array say."""
+    """Return the entries that the metadata of all arrays share."""
     return {
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "dimension_names": [*dimension_names],
@@ -240,12 +237,8 @@ def _common_metadata(dimension_names: tuple[str, ...]) -> dict:
     }
 
 
-def _json_fill(value: float) -> float | str:
-    return "NaN" if value != value else value
-
-
 def _compare(path: Path, found: dict, expected: dict) -> None:
-    """StoreDamaged where metadata differ from those that this package writes."""
+    """Raise StoreDamaged if metadata differ from those that this package writes."""
     found = {"storage_transformers": [], **found}
     for key in sorted({*found, *expected}):
         if found.get(key) != expected.get(key):
@@ -257,7 +250,7 @@ def _compare(path: Path, found: dict, expected: dict) -> None:
 
 
 def read_source_index(store: Path, n_images: int) -> np.ndarray:
-    """Manifest row of every store row, int64 [image]; checked against its crc32c."""
+    """Return the manifest row of every store row, int64 [image]; its crc32c is checked."""
     grid = {"name": "regular", "configuration": {"chunk_shape": [n_images]}}
     expected = {
         **_common_metadata(("image",)),
@@ -288,5 +281,5 @@ def read_source_index(store: Path, n_images: int) -> np.ndarray:
 
 
 def clear_temporary(store: Path) -> None:
-    """Remove what interrupted writers left in `.tmp`; only when nobody writes any more."""
+    """Remove leftovers of interrupted writers in `.tmp`; no process may still be writing."""
     shutil.rmtree(store / TEMPORARY, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Where every byte of a store lies: the images of a chunk, the chunks of a shard, the file sizes.
+"""The position of every byte of a store: images of a chunk, chunks of a shard, file sizes.
 
 Holds the residuals that the paper's SAEs read (§3, Eq. 3); the layout was measured for Zarr v3.
 
@@ -6,7 +6,7 @@ A chunk is `chunk_images` whole images, followed by its crc32c. A shard is one f
 `chunks_per_shard` chunks in order, then the index (offset and length of every chunk), then the
 crc32c of the index. Unless a store is compressed, every offset and file size is known beforehand,
 and zeros fill up each chunk so that the next begins at a whole cache line: the kernel copies from
-there to memory 1.5 times as fast as from 4 bytes beside it.
+there to memory 1.5 times as fast as from an address 4 bytes off.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ LINE_BYTES = 64
 STORE_VERSION = 2
 # What chunks are aligned to, by the version of the store; version 1 left no gaps
 ALIGNMENTS = {1: 1, 2: LINE_BYTES}
-MISSING_CHUNK = 2**64 - 1  # index entry of a chunk that is not there (Zarr v3 sharding)
+MISSING_CHUNK = 2**64 - 1  # index entry of an absent chunk (Zarr v3 sharding)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class ArrayLayout:
         return CRC_BYTES + -(self.chunk_bytes + CRC_BYTES) % self.align
 
     def chunk_offset(self, chunk: int) -> int:
-        """Where a chunk of an uncompressed shard begins."""
+        """First byte of a chunk of an uncompressed shard."""
         return chunk * (self.chunk_bytes + self.tail_bytes)
 
     @property
@@ -97,7 +97,7 @@ class ArrayLayout:
         return self.chunk_offset(self.shard_chunks(k)) + self.index_bytes
 
     def index(self, k: int, lengths: Sequence[int] | None = None) -> bytes:
-        """The only right index of shard k, with its crc32c.
+        """Return the index of shard k, with its crc32c.
 
         lengths: bytes of each chunk with its crc32c; None: those of an uncompressed shard.
         """
@@ -115,14 +115,14 @@ class ArrayLayout:
 
 @dataclass(frozen=True)
 class StoreLayout:
-    """Shape, dtype and cutting of a store.
+    """Shape, dtype, chunks and shards of a store.
 
     n_images, n_patches, d_model: `patch` is [image, patch, d_model], `cls` is [image, d_model]
     dtype: "float16", "bfloat16" (as uint16 bits) or "float32"
     chunk_images, chunks_per_shard: images per checksum, and chunks per file (= per range)
     n_prompts: learned prompt tokens; more than 0 adds `prompt` [image, prompt, d_model]
     compression: "none", or a name of `codecs.CODECS`
-    version: of the store; 1 is read, and continued, as it was written
+    version: of the store; one of version 1 is read and continued as it was written
     """
 
     n_images: int
@@ -162,10 +162,10 @@ class StoreLayout:
         n_prompts: int = 0,
         compression: str = NONE,
     ) -> "StoreLayout":
-        """Chunks of at most `chunk_mb` MB and 64 chunks a shard, less if the set is small.
+        """Return chunks of at most `chunk_mb` MB and 64 chunks a shard, less for a small set.
 
-        Both are powers of two. A small set still gets `min_shards` shards (if it has that many
-        images), because a shard is the unit of resuming and scattering, with 4 chunks each.
+        Both are powers of two. A small set still gets `min_shards` shards of 4 chunks (if it has
+        that many images), because a shard is the unit of resuming and scattering.
         """
         one = cls(n_images, n_patches, d_model, dtype, 1, 1, n_prompts)  # checks the sizes
         fitting = max(1, int(chunk_mb * 1e6 / one.arrays["patch"].row_bytes))
@@ -178,7 +178,7 @@ class StoreLayout:
 
     @cached_property
     def arrays(self) -> dict[str, ArrayLayout]:
-        """The sharded arrays by name; all are cut at the same images."""
+        """The sharded arrays by name; all have the same images in a chunk."""
         shapes: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
             "patch": (("image", "patch", "d_model"), (self.n_patches, self.d_model)),
             "cls": (("image", "d_model"), (self.d_model,)),
@@ -207,15 +207,15 @@ class StoreLayout:
         return sum(array.shard_nbytes(k) for array in arrays for k in range(self.n_ranges))
 
     def range_bounds(self, k: int) -> tuple[int, int]:
-        """First image of range k and the one behind its last."""
+        """Return the first image of range k and the one behind its last."""
         if not 0 <= k < self.n_ranges:
             raise ValueError(
                 f"range {k} is not in the store; it has ranges 0 to {self.n_ranges - 1}."
             )
         return k * self.shard_images, min((k + 1) * self.shard_images, self.n_images)
 
-    def blocks(self) -> Iterator[tuple[int, int]]:
-        """Image bounds of every chunk: the units that are cheapest to read."""
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        """Yield the image bounds of every chunk, the cheapest unit to read."""
         for start in range(0, self.n_images, self.chunk_images):
             yield start, min(start + self.chunk_images, self.n_images)
 

@@ -1,7 +1,7 @@
-"""`parts/NNNNN.json`: the proof that a range of images is wholly on disk, written last for it.
+"""`parts/NNNNN.json`: proof that a range of images is completely on disk, written after its shards.
 
-A missing shard reads as NaN in every Zarr library, so readers believe these files only. They also
-carry sums, from which mean and scale of the activations follow without another pass.
+A missing shard reads as NaN in every Zarr library, so readers rely on these files alone. They also
+hold sums, from which mean and scale of the activations follow without another pass.
 """
 
 import json
@@ -25,11 +25,11 @@ from .files import (
 from .layout import StoreLayout
 from .shard_file import ShardWriter
 
-# Values to sum at a time. Where another thread runs Python too, a NumPy call costs up to 15 us for
-# handing over the interpreter: fewer calls outweigh the cache (measured: 2^17 to 2^21)
+# Values summed at a time. If another thread runs Python too, a NumPy call costs up to 15 us for
+# passing on the interpreter: fewer calls outweigh the cache (measured: 2^17 to 2^21)
 SUM_VALUES = 2**19
 FILES = '"files":'
-# What a part file had before it had a seal
+# The keys of a part file before it had a seal
 UNSEALED_PART = {"part", "images", "spec_sha256", "files", "stats"}
 
 
@@ -62,7 +62,7 @@ class ArrayStats:
     def add(self, sums: np.ndarray, squares: np.ndarray, n_tokens: int, largest: float) -> None:
         """Add the sums of images, [image, d_model], of `n_tokens` tokens each.
 
-        The order is fixed by the chunks, so the totals do not depend on the caller's batches.
+        Chunks fix the order, so the totals do not depend on the caller's batches.
         """
         self.count += len(sums) * n_tokens
         self.absmax = max(self.absmax, largest)
@@ -95,7 +95,7 @@ class ArrayStats:
 def image_sums(
     stored: np.ndarray, sums: np.ndarray, squares: np.ndarray, *, finite: bool = False
 ) -> None:
-    """Sums over each image's tokens of values and of squares, into float32 [image, d_model].
+    """Write sums over each image's tokens, of values and squares, into float32 [image, d_model].
 
     stored: [image, ..., d_model] in the dtype on disk; finite: as in `decode`
     float32 within an image, float64 over images: fast, and good to about 1e-6.
@@ -127,7 +127,7 @@ def write_part(
     shards: dict[str, ShardWriter],
     stats: dict[str, ArrayStats],
 ) -> None:
-    """Declare range `k` finished. Holds no times or hosts: a rerun gives the same bytes."""
+    """Declare range `k` finished. No times or hosts, so a rerun gives the same bytes."""
     files = [
         {
             "array": name,
@@ -148,7 +148,7 @@ def write_part(
 
 
 def withdraw(store: Path, k: int) -> None:
-    """Declare range `k`, and with it the store, unfinished, before its shards may change."""
+    """Declare range `k` and the store unfinished, so that the next run writes the range again."""
     for path in (store / COMPLETE, part_path(store, k)):
         with writing(path):
             path.unlink(missing_ok=True)
@@ -157,10 +157,10 @@ def withdraw(store: Path, k: int) -> None:
 
 
 def recorded_crc32c(store: Path, k: int) -> dict[str, list[int]]:
-    """The crc32c of every chunk of range `k` by array, as its part file has them.
+    """Return {array: crc32c of its chunks} of range `k`, as the part file has them.
 
-    Reads that list alone: the sums beside it take a hundred times as long, and a damaged number
-    here can only make a chunk look damaged, never a damaged chunk look whole.
+    Parses that list alone: the sums next to it take a hundred times as long. A damaged number in
+    the list can make a chunk look damaged, but never a damaged chunk look whole.
     """
     path = part_path(store, k)
     try:
@@ -168,11 +168,11 @@ def recorded_crc32c(store: Path, k: int) -> dict[str, list[int]]:
         files, _ = json.JSONDecoder().raw_decode(text, text.index("[", text.index(FILES)))
         return {entry["array"]: entry["chunk_crc32c"] for entry in files}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreDamaged(f"{path} does not say what its chunks are ({error}).") from None
+        raise StoreDamaged(f"{path} does not list its chunks ({error}).") from None
 
 
 def read_part(store: Path, layout: StoreLayout, k: int, spec_digest: str) -> dict:
-    """The part file of range `k`; StoreDamaged if it is missing, or is not of this store."""
+    """Return the part file of range `k`; StoreDamaged if missing or of another store."""
     path = part_path(store, k)
     part = read_json(path)
     check_seal(path, part, UNSEALED_PART)
@@ -196,7 +196,7 @@ def part_nbytes(part: dict) -> int:
 
 
 def is_finished(store: Path, layout: StoreLayout, k: int, spec_digest: str) -> bool:
-    """Whether range `k` has a part file of this spec and shard files of the right sizes."""
+    """Return True if range `k` has a part file of this spec and shard files of the right size."""
     if not part_path(store, k).exists():
         return False
     try:
@@ -215,12 +215,12 @@ def finished_ranges(store: Path, layout: StoreLayout, spec_digest: str) -> list[
 
 
 def parts_bytes(store: Path, layout: StoreLayout) -> bytes:
-    """All part files one after the other: their digest stands in COMPLETE.json."""
+    """Return all part files joined; COMPLETE.json holds their digest."""
     return b"".join(part_path(store, k).read_bytes() for k in range(layout.n_ranges))
 
 
 def merge_stats(parts: list[dict]) -> dict[str, ArrayStats]:
-    """Sums over several parts, added in the order given."""
+    """Return the sums over several parts, added in the given order."""
     merged: dict[str, ArrayStats] = {}
     for part in parts:
         for name, values in part["stats"].items():
@@ -230,7 +230,7 @@ def merge_stats(parts: list[dict]) -> dict[str, ArrayStats]:
 
 
 def as_spans(ranges: list[int]) -> str:
-    """[0, 1, 2, 5] as "0-2, 5", for messages."""
+    """Return [0, 1, 2, 5] as "0-2, 5", for messages."""
     spans: list[list[int]] = []
     for k in ranges:
         if spans and spans[-1][1] == k - 1:

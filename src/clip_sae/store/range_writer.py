@@ -1,7 +1,7 @@
-"""Fills one range of a store from batches of any size, and declares it finished at the end.
+"""Write one range of a store from batches of any size.
 
-Casts and guards the values (float16 ends at 65,504), cuts them into chunks, and keeps the sums.
-One thread compresses, checksums and writes a chunk, and another sums it, while the next is cast.
+Values are checked (float16 ends at 65,504), cast, cut into chunks and summed. One thread
+compresses, checksums and writes a chunk, and another sums it, while the next is cast.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -10,17 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .encoding import ACCEPTED, encode
+from .encoding import ACCEPTED, checked_absmax, encode
 from .errors import StoreError
 from .files import ACTS, publish, sweep, temporary_path
 from .layout import FILL_VALUES, ArrayLayout
-from .overflow import checked_absmax
-from .packed_shard import shard_writer
 from .parts import ArrayStats, image_sums, withdraw, write_part
+from .shard_file import shard_writer
 
 
 class ArrayStream:
-    """Rows of one array on their way into shard `k`: one chunk in the making, one being written."""
+    """Rows of one array on their way into shard `k`: one chunk is filled, one is written."""
 
     def __init__(self, store: Path, array: ArrayLayout, k: int, pool: ThreadPoolExecutor) -> None:
         label = f"{k:05d}-{array.name}"
@@ -30,14 +29,14 @@ class ArrayStream:
         self.rows = 0
         self.shard = shard_writer(temporary_path(store, label), array, k)
         self._pool = pool
-        self._pending: list[Future] = []  # writing and summing of the chunk before
+        self._pending: list[Future] = []  # writing and summing the last full chunk
         self._chunk = self.shard.chunk_buffer()
         self._filled = 0
         self._sums = np.empty((2, array.chunk_images, array.row_shape[-1]), np.float32)
         self._largest = 0.0
 
     def put(self, values: np.ndarray, largest: float) -> None:
-        """Append rows whose largest magnitude, once stored, is known from the check."""
+        """Append rows; `largest` is their largest magnitude once stored."""
         self._largest = max(self._largest, largest)
         while len(values):
             n = min(len(values), self.array.chunk_images - self._filled)
@@ -70,13 +69,13 @@ class ArrayStream:
         self.stats.add(sums, squares, prod(self.array.row_shape[:-1]), self._largest)
 
     def close(self) -> None:
-        """Let go of the file, whatever became of it, once no thread works on it any more."""
+        """Wait for the threads, close the file and remove it if it was not renamed."""
         wait(self._pending)
         self.shard.close()
         self.shard.path.unlink(missing_ok=True)
 
     def _wait(self) -> None:
-        """Until the chunk before is written and summed; raises what that raised."""
+        """Wait until the last full chunk is written and summed; raise the error of either."""
         for future in self._pending:
             future.result()
 
@@ -101,10 +100,10 @@ class RangeWriter:
         return self._streams["cls"].rows
 
     def put(self, cls: np.ndarray, patch: np.ndarray, prompt: np.ndarray | None = None) -> None:
-        """Append n images: cls [n, d_model], patch [n, patch, d_model], prompt alike.
+        """Append n images: cls [n, d_model], patch [n, patch, d_model], prompt likewise.
 
-        float32 or the store's own dtype (bfloat16 as uint16 bits); any n. float16 made by the
-        model's device is the fastest. Nothing of the batch is stored if a value of it is refused.
+        float32 or the store's own dtype (bfloat16 as uint16 bits); any n. float16 from the
+        model's device is the fastest. If one value does not fit, nothing of the batch is stored.
         Raises ActivationOverflow with layer, hook, image and d_model index; StoreError on a shape.
         """
         given = {"patch": patch, "cls": cls} | ({} if prompt is None else {"prompt": prompt})
@@ -155,7 +154,7 @@ class RangeWriter:
         for stream in self._streams.values():
             stream.finish()
         store = self._writer.path
-        withdraw(store, self.k)  # a range that is written again is not finished meanwhile
+        withdraw(store, self.k)  # a range that is rewritten is unfinished meanwhile
         for stream in self._streams.values():
             publish(stream.shard.path, store / ACTS / stream.array.shard_file(self.k))
         shards = {name: stream.shard for name, stream in self._streams.items()}
@@ -163,6 +162,6 @@ class RangeWriter:
         write_part(store, self._writer.layout, self.k, self._writer.spec_digest, shards, stats)
 
     def discard(self) -> None:
-        """Close and remove the temporary files; nothing happens to what is committed."""
+        """Close and remove the temporary files; committed ranges stay."""
         for stream in self._streams.values():
             stream.close()

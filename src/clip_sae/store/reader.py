@@ -1,7 +1,4 @@
-"""Reading activations back: whole images by row, verified, straight from the shard files.
-
-Every SAE, table and figure of the paper that needs residuals starts here (§3-§7).
-"""
+"""Read activations: whole images by row, verified, straight from the shard files (§3-§7)."""
 
 import threading
 from collections import OrderedDict
@@ -10,22 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from .blocks import Block
 from .errors import StoreDamaged, StoreError, StoreIncomplete
 from .files import COMPLETE, SPEC, canonical_json, check_seal, digest, read_json
 from .hierarchy import read_hierarchy, read_source_index
-from .layout import StoreLayout
-from .packed_shard import shard_reader
 from .parts import (
     ArrayStats,
     as_spans,
     finished_ranges,
     merge_stats,
     part_path,
-    read_part,
     recorded_crc32c,
 )
-from .shard_file import REPAIR, ShardReader
+from .shard_file import REPAIR, ShardReader, shard_reader
+from .windows import Chunk
 
 MAX_OPEN_SHARDS = 64  # file handles per store; a process may read a dozen stores within 1,024
 TOKENS = ("all", "cls", "patch", "prompt")
@@ -34,15 +28,14 @@ TOKENS = ("all", "cls", "patch", "prompt")
 class ActivationStore:
     """A finished store, read only; safe to use from several threads.
 
-    verify: check the crc32c of each chunk the first time this object reads it. Later reads of the
-        same chunk skip the check, so that only the first epoch pays.
-    allow_partial: open an unfinished store too; reading an unfinished range raises.
+    verify: check the crc32c of each chunk at its first read by this object. Later reads skip the
+        check, so that only the first epoch pays for it.
 
     Raises StoreIncomplete without COMPLETE.json (says which ranges are missing), StoreDamaged
     with file and chunk if anything on disk is not as written.
     """
 
-    def __init__(self, path: Path, *, verify: bool = True, allow_partial: bool = False) -> None:
+    def __init__(self, path: Path, *, verify: bool = True) -> None:
         self.path, self._verify = Path(path), verify
         if not (self.path / SPEC).exists():
             raise StoreIncomplete(
@@ -50,20 +43,20 @@ class ActivationStore:
             )
         self.spec: dict = read_json(self.path / SPEC)
         self._spec_digest = digest(canonical_json(self.spec))
-        complete = (self.path / COMPLETE).exists()
-        if not complete and not allow_partial:
+        if not (self.path / COMPLETE).exists():
             raise StoreIncomplete(self._unfinished_message())
         self.layout, self.attributes = read_hierarchy(self.path)
         self.source_index = read_source_index(self.path, self.layout.n_images)
-        self._document = read_json(self.path / COMPLETE) if complete else None
-        if complete:
-            self._check_document()
-        if complete and self._document["spec_digest"] != self._spec_digest:
+        self._document = read_json(self.path / COMPLETE)
+        try:
+            check_seal(self.path / COMPLETE, self._document)
+        except StoreDamaged as error:
+            raise StoreDamaged(f"{error} {REPAIR}") from None
+        if self._document["spec_digest"] != self._spec_digest:
             raise StoreError(
-                f"{self.path / COMPLETE} is of another spec than spec.json beside it. Delete "
+                f"{self.path / COMPLETE} has another spec than spec.json next to it. Delete "
                 f"{self.path} and run snakemake again."
             )
-        self._finished = None if complete else {*self._finished_ranges(self.layout)}
         self._verified = {
             name: np.full(array.n_chunks, not verify) for name, array in self.layout.arrays.items()
         }
@@ -100,26 +93,16 @@ class ActivationStore:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Content of the inputs that the store was made from."""
-        source = self.attributes if self._document is None else self._document
-        return source.get("fingerprints") or {}
-
-    @property
-    def extra(self) -> dict:
-        """What the maker of the store kept with it; {} if it is unfinished."""
-        return {} if self._document is None else self._document["extra"]
+        """Fingerprints of the inputs of the store."""
+        return self._document.get("fingerprints") or {}
 
     @property
     def stats(self) -> dict[str, ArrayStats]:
-        """Sums, mean and largest magnitude per array ("cls", "patch"), of finished ranges."""
-        if self._document is not None:
-            return merge_stats([self._document])
-        done = sorted(self._finished)
-        parts = [read_part(self.path, self.layout, k, self._spec_digest) for k in done]
-        return merge_stats(parts)
+        """Sums, mean and largest magnitude per array ("cls", "patch")."""
+        return merge_stats([self._document])
 
     def token_shape(self, tokens: str) -> tuple[int, ...]:
-        """Shape of one image for a choice of tokens: [token, d_model]."""
+        """Return the shape of one image for a choice of tokens: [token, d_model]."""
         counts = {"all": self.n_tokens, "cls": 1, "patch": self.n_patches}
         counts["prompt"] = self.layout.n_prompts
         if not counts.get(tokens):
@@ -130,7 +113,7 @@ class ActivationStore:
     def read(
         self, start: int, stop: int, tokens: str = "all", out: np.ndarray | None = None
     ) -> np.ndarray:
-        """Images start to stop as [image, token, d_model] in the dtype on disk.
+        """Return images start to stop as [image, token, d_model] in the dtype on disk.
 
         tokens: "all" (CLS first, then patches row by row), "cls", "patch", or "prompt".
         out: C-contiguous array of that shape and dtype to fill instead of a new one.
@@ -147,7 +130,7 @@ class ActivationStore:
             )
         if tokens == "all":
             out[:, 0] = self.read_array("cls", start, stop)
-            size = self.layout.chunk_images  # by chunks: a small buffer stays in the cache
+            size = self.layout.chunk_images  # by chunks, since a small buffer stays in the cache
             for first in range(start - start % size, stop, size):
                 lo, hi = max(first, start), min(first + size, stop)
                 out[lo - start : hi - start, 1:] = self.read_array("patch", lo, hi)
@@ -155,29 +138,12 @@ class ActivationStore:
             self.read_array(tokens, start, stop, out)
         return out
 
-    def read_rows(self, rows: np.ndarray, tokens: str = "all") -> np.ndarray:
-        """Any image rows, in the order given, repeats allowed: [image, token, d_model].
-
-        Each chunk that is touched is read once, between its first and last wanted row.
-        """
-        rows = np.asarray(rows, dtype=np.int64)
-        out = np.empty((len(rows), *self.token_shape(tokens)), self.disk_dtype)
-        if not len(rows):
-            return out
-        self._check_rows(int(rows.min()), int(rows.max()) + 1)
-        order = np.argsort(rows, kind="stable")
-        chunks = rows[order] // self.layout.chunk_images
-        for group in np.split(order, np.flatnonzero(np.diff(chunks)) + 1):
-            first, last = rows[group[0]], rows[group[-1]]
-            out[group] = self.read(int(first), int(last) + 1, tokens)[rows[group] - first]
-        return out
-
     def read_array(
         self, name: str, start: int, stop: int, out: np.ndarray | None = None
     ) -> np.ndarray:
-        """Rows of one array as on disk: "cls" [image, d_model], "patch" [image, patch, d_model].
+        """Return rows as on disk: "cls" [image, d_model] or "patch" [image, patch, d_model].
 
-        out: any C-contiguous array of as many elements; `read` checks, this does not.
+        out: any C-contiguous array of as many elements; only `read` checks it.
         """
         array = self.layout.arrays[name]
         if out is None:
@@ -193,20 +159,15 @@ class ActivationStore:
             shard.read(lo - k * size, hi - k * size, rows[lo - start : hi - start], verified)
         return out
 
-    def read_blocks(self, blocks: Sequence[Block]) -> Iterator[None]:
-        """Fill the memory of blocks, one per step, for a `TokenStream`."""
-        for block in blocks:
-            for name, rows in block.arrays.items():
-                self.read_array(name, block.start, block.stop, rows)
+    def read_chunks(self, chunks: Sequence[Chunk]) -> Iterator[None]:
+        """Fill the memory of the chunks, one per step, for a `TokenStream`."""
+        for chunk in chunks:
+            for name, rows in chunk.arrays.items():
+                self.read_array(name, chunk.start, chunk.stop, rows)
             yield
 
     def _shard(self, name: str, k: int) -> ShardReader:
-        """The open shard file; the least recently used are closed."""
-        if self._finished is not None and k not in self._finished:
-            raise StoreIncomplete(
-                f"{self.path}: range {k} is not written yet; finished ranges: "
-                f"{as_spans(sorted(self._finished))}. Run snakemake again."
-            )
+        """Return an open shard file; close the least recently used one if there are too many."""
         with self._lock:
             shard = self._shards.pop((name, k), None)
             shard = shard or self._open_shard(name, k)
@@ -216,7 +177,7 @@ class ActivationStore:
             return shard
 
     def _open_shard(self, name: str, k: int) -> ShardReader:
-        """The shard file; chunks that will be checked are checked against the part file as well."""
+        """Open a shard file; with `verify`, its chunks are checked against the part file too."""
         recorded = None
         if self._verify:
             if k not in self._recorded:
@@ -227,25 +188,16 @@ class ActivationStore:
     def _check_rows(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.n_images:
             raise StoreError(
-                f"{self.path}: image rows {start} to {stop - 1} were asked for; it has rows 0 to "
+                f"{self.path}: image rows {start} to {stop - 1} were requested; it has rows 0 to "
                 f"{self.n_images - 1}."
             )
-
-    def _check_document(self) -> None:
-        try:
-            check_seal(self.path / COMPLETE, self._document)
-        except StoreDamaged as error:
-            raise StoreDamaged(f"{error} {REPAIR}") from None
-
-    def _finished_ranges(self, layout: StoreLayout) -> list[int]:
-        return finished_ranges(self.path, layout, self._spec_digest)
 
     def _unfinished_message(self) -> str:
         if not part_path(self.path, 0).parent.exists():
             state = "no range is written"
         else:
             layout, _ = read_hierarchy(self.path)
-            done = self._finished_ranges(layout)
+            done = finished_ranges(self.path, layout, self._spec_digest)
             missing = [k for k in range(layout.n_ranges) if k not in {*done}]
             state = f"{len(done)} of {layout.n_ranges} ranges are written"
             state += f" (missing: {as_spans(missing)})" if missing else ", the last check is not"
@@ -256,7 +208,7 @@ class ActivationStore:
 
 
 def _neighbours(path: Path) -> str:
-    """What stores lie beside a path that holds none."""
+    """Return a sentence with the stores next to a path that holds none."""
     parent = path.parent
     found = sorted(spec.parent.name for spec in parent.glob(f"*/{SPEC}"))
     return f"Stores in {parent}: {', '.join(found) if found else 'none'}."

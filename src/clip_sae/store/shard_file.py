@@ -1,8 +1,9 @@
-"""Writing and reading one shard file, byte for byte as Zarr v3 has it, at the speed of the disk.
+"""Write and read one shard file, byte for byte as Zarr v3 has it, at the speed of the disk.
 
 The hot path of the store: one chunk is in memory at a time, and nothing passes through zarr-python
 (whose writes run at 0.4 and whose reads at 0.1-0.4 of the raw file). Any Zarr library reads the
-result.
+result. Chunks of a compressed store vary in length; the shard's index holds the lengths, and the
+checksum is of the compressed bytes, so that the decompressor never gets damaged data.
 """
 
 import os
@@ -11,6 +12,8 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
+from .codecs import CODECS, HEADER_BYTES, NONE
+from .encoding import scratch
 from .errors import StoreDamaged, writing
 from .files import ACTS
 from .layout import CRC_BYTES, LINE_BYTES, ArrayLayout
@@ -33,12 +36,12 @@ class ShardWriter:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
 
     def chunk_buffer(self) -> np.ndarray:
-        """Memory to make the next chunk in, [chunk_images, ...] in the dtype on disk.
+        """Return memory for the next chunk, [chunk_images, ...] in the dtype on disk.
 
-        Two take turns, so that one can be filled while the other is written.
+        Two buffers take turns, so that one can be filled while the other is written.
         """
         memory = self._memory[self._handed_out % 2]
-        wanted = self.array.chunk_offset(self._handed_out)  # its place in the file
+        wanted = self.array.chunk_offset(self._handed_out)  # in the file
         start = (wanted - memory.ctypes.data) % LINE_BYTES
         self._handed_out += 1
         data = memory[start : start + self.array.chunk_bytes].view(self.array.disk_dtype)
@@ -74,12 +77,12 @@ class ShardWriter:
         return self.array.index(self.k)
 
     def _write(self, buffers: list) -> None:
-        """os.writev until everything is written: it may stop early (signals, 2 GiB)."""
+        """Repeat os.writev until everything is written: it may stop early (signals, 2 GiB)."""
         views = [np.frombuffer(buffer, np.uint8) for buffer in buffers]
         self.nbytes += sum(view.nbytes for view in views)
         with writing(self.path):
             while views:
-                views = drop_front(views, os.writev(self._descriptor, views))
+                views = _drop_front(views, os.writev(self._descriptor, views))
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -90,9 +93,11 @@ class ShardWriter:
 class ShardReader:
     """Reads rows of shard `k`; refuses a missing or short file and a damaged index when opened.
 
-    recorded: crc32c of every chunk as the part file has them; tells a chunk that is whole but
-        belongs elsewhere. None leaves that out.
+    recorded: crc32c of every chunk as the part file has them, to detect a whole chunk that belongs
+        elsewhere. None skips this check.
     """
+
+    rows_apart = True  # rows of a chunk can be read without the rest of it
 
     def __init__(
         self, store: Path, array: ArrayLayout, k: int, recorded: list[int] | None = None
@@ -132,30 +137,30 @@ class ShardReader:
             first = chunk * size
             lo, hi = max(start, first), min(stop, first + size)
             piece = out[lo - start : hi - start]
-            if verified[chunk]:
+            if verified[chunk] and self.rows_apart:
                 offset = self.array.chunk_offset(chunk) + (lo - first) * self.array.row_bytes
                 self._read_all([_bytes(piece)], offset, chunk)
                 continue
             if hi - lo == size:
-                self.read_chunk(chunk, piece)
+                self.read_chunk(chunk, piece, check=not verified[chunk])
             else:
                 whole = np.empty((size, *self.array.row_shape), self.array.disk_dtype)
-                self.read_chunk(chunk, whole)
+                self.read_chunk(chunk, whole, check=not verified[chunk])
                 piece[...] = whole[lo - first : hi - first]
             verified[chunk] = True
 
-    def read_chunk(self, chunk: int, out: np.ndarray) -> int:
-        """Read one whole chunk into `out` and return its crc32c; StoreDamaged if it differs."""
+    def read_chunk(self, chunk: int, out: np.ndarray, *, check: bool = True) -> None:
+        """Read one whole chunk into `out`; with `check`, StoreDamaged if its crc32c differs."""
         tail = memoryview(bytearray(self.array.tail_bytes))
         data = _bytes(out)
         self._read_all([data, tail], self.array.chunk_offset(chunk), chunk)
-        crc = google_crc32c.value(data)
-        if crc != int.from_bytes(tail, "little"):  # the zeros behind it count as well
-            raise self._damage("does not match its checksum (crc32c)", chunk)
-        self._check_recorded(chunk, crc)
-        return crc
+        if check:
+            self._check_crc(chunk, data, int.from_bytes(tail, "little"))  # with the zeros behind it
 
-    def _check_recorded(self, chunk: int, crc: int) -> None:
+    def _check_crc(self, chunk: int, data: np.ndarray, stored: int) -> None:
+        crc = google_crc32c.value(data)
+        if crc != stored:
+            raise self._damage("does not match its checksum (crc32c)", chunk)
         if self.recorded is not None and self.recorded[chunk : chunk + 1] != [crc]:
             raise self._damage("is whole, but not the chunk that the part file records", chunk)
 
@@ -168,7 +173,7 @@ class ShardReader:
             if count == 0:
                 raise self._damage("ends too early", chunk)
             offset += count
-            buffers = drop_front(buffers, count)
+            buffers = _drop_front(buffers, count)
 
     def _damage(self, problem: str, chunk: int | None = None) -> StoreDamaged:
         first = self.k * self.array.chunk_images * self.array.chunks_per_shard
@@ -188,12 +193,79 @@ class ShardReader:
             os.close(self._descriptor)
 
 
+class PackedShardWriter(ShardWriter):
+    """Compresses each chunk, and keeps the lengths for the index."""
+
+    def __init__(self, path: Path, array: ArrayLayout, k: int) -> None:
+        super().__init__(path, array, k)
+        self._codec = CODECS[array.compression]
+        self._lengths: list[int] = []
+
+    def write_chunk(self, chunk: np.ndarray) -> None:
+        assert chunk.nbytes == self.array.chunk_bytes
+        data = self._codec.compress(chunk)
+        self._lengths.append(data.nbytes + CRC_BYTES)
+        self._append(data)
+
+    def _index(self) -> bytes:
+        return self.array.index(self.k, self._lengths)
+
+
+class PackedShardReader(ShardReader):
+    """Reads and decompresses whole chunks, also for a few of their rows."""
+
+    rows_apart = False
+
+    def _check_size_and_index(self, size: int) -> None:
+        index_bytes = self.array.index_bytes
+        if size < index_bytes:
+            raise self._damage(f"has {size:,} bytes; its index alone has {index_bytes:,}")
+        index = self._read_index(size)
+        if google_crc32c.value(index[:-CRC_BYTES]) != int.from_bytes(index[-CRC_BYTES:], "little"):
+            raise self._damage("is cut short, or has a damaged chunk index")
+        n = self.array.shard_chunks(self.k)
+        lengths = np.frombuffer(index[:-CRC_BYTES], "<u8").reshape(-1, 2)[:n, 1]
+        least = HEADER_BYTES + CRC_BYTES
+        if (lengths < least).any() or self.array.index(self.k, lengths) != index:
+            raise self._damage("has the chunk index of another file")
+        expected = int(lengths.sum()) + index_bytes
+        if size != expected:
+            raise self._damage(f"has {size:,} bytes instead of {expected:,}")
+        self._lengths = lengths.astype(np.int64)
+        self._offsets = np.cumsum(self._lengths) - self._lengths
+
+    def read_chunk(self, chunk: int, out: np.ndarray, *, check: bool = True) -> None:
+        buffer = scratch(int(self._lengths[chunk]))
+        self._read_all([buffer], int(self._offsets[chunk]), chunk)
+        data = buffer[:-CRC_BYTES]
+        if check:
+            crc = int.from_bytes(buffer[-CRC_BYTES:].tobytes(), "little")
+            self._check_crc(chunk, data, crc)
+        try:
+            CODECS[self.array.compression].decompress(data, out)
+        except ValueError as error:
+            raise self._damage(f"cannot be decompressed: {error}", chunk) from error
+
+
+def shard_writer(path: Path, array: ArrayLayout, k: int) -> ShardWriter:
+    """Return a writer of shard `k` for the compression of the array."""
+    return (ShardWriter if array.compression == NONE else PackedShardWriter)(path, array, k)
+
+
+def shard_reader(
+    store: Path, array: ArrayLayout, k: int, recorded: list[int] | None = None
+) -> ShardReader:
+    """Return a reader of shard `k` for the compression of the array; see `ShardReader`."""
+    reader = ShardReader if array.compression == NONE else PackedShardReader
+    return reader(store, array, k, recorded)
+
+
 def _bytes(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1).view(np.uint8)  # a view: the callers pass C-contiguous arrays
 
 
-def drop_front(buffers: list, count: int) -> list:
-    """What is left of `buffers` (uint8 arrays or memoryviews) once `count` bytes went through."""
+def _drop_front(buffers: list, count: int) -> list:
+    """Return `buffers` (uint8 arrays or memoryviews) without their first `count` bytes."""
     while buffers and count >= buffers[0].nbytes:
         count -= buffers[0].nbytes
         buffers = buffers[1:]

@@ -1,7 +1,7 @@
-"""The order of tokens in an epoch: a pure function of (seed, epoch), exactly once each.
+"""The order of tokens in an epoch, each exactly once: a pure function of (seed, epoch).
 
-The paper does not say how activations are shuffled.  # ASSUME: blocks of images are permuted, and
-all tokens of a window of blocks are permuted together. With images permuted when they are stored,
+The paper does not say how activations are shuffled.  # ASSUME: chunks of images are permuted, and
+all tokens of a window of chunks are permuted together. With images permuted when they are stored,
 the variance of a batch mean then exceeds that of independent draws by about
 0.5 x batch_tokens / images in the window: 12 % at the default of 4 images per token of a batch.
 """
@@ -13,34 +13,34 @@ import numpy as np
 
 from .layout import StoreLayout
 
-_BLOCKS = 0  # random streams of an epoch: the order of blocks, then one per window
+_CHUNKS = 0  # random streams of an epoch: the order of chunks, then one per window
 
 
 @dataclass(frozen=True)
 class Window:
-    """Tokens that are in memory together.
+    """Tokens that are in memory at the same time.
 
     number: 0 ... in the order of the epoch
-    blocks: image bounds [block, 2], in the order in which they lie in memory
+    chunks: image bounds [chunk, 2], in the order in which they lie in memory
     first, stop: position of its tokens within the epoch
     """
 
     number: int
-    blocks: np.ndarray
+    chunks: np.ndarray
     first: int
     stop: int
 
     @property
     def n_images(self) -> int:
-        return int(np.diff(self.blocks, axis=1).sum())
+        return int(np.diff(self.chunks, axis=1).sum())
 
 
 @dataclass(frozen=True)
 class ShufflePlan:
-    """Which tokens come when. In memory a block is its CLS rows, then its patch rows.
+    """The order of tokens. In memory a chunk is its CLS rows, then its patch rows.
 
     n_cls, n_patches: tokens per image of either kind that take part
-    buffer_images: images per window, rounded to whole blocks and to windows of equal size
+    buffer_images: images per window, rounded to whole chunks and to windows of equal size
     """
 
     layout: StoreLayout
@@ -59,39 +59,42 @@ class ShufflePlan:
 
     @property
     def n_windows(self) -> int:
-        n_blocks = -(-self.layout.n_images // self.layout.chunk_images)
-        blocks_per_window = max(1, self.buffer_images // self.layout.chunk_images)
-        return -(-n_blocks // blocks_per_window)
+        n_chunks = -(-self.layout.n_images // self.layout.chunk_images)
+        chunks_per_window = max(1, self.buffer_images // self.layout.chunk_images)
+        return -(-n_chunks // chunks_per_window)
 
     def windows(self, epoch: int) -> list[Window]:
-        """The windows of an epoch. A single one keeps its blocks in disk order: it is permuted
-        as a whole anyway, and can stay in memory from epoch to epoch."""
-        blocks = np.array([*self.layout.blocks()])
+        """Return the windows of an epoch.
+
+        A single window keeps its chunks in disk order: it is permuted as a whole anyway, and can
+        stay in memory from epoch to epoch.
+        """
+        chunks = np.array([*self.layout.chunks()])
         if self.n_windows > 1:
-            blocks = self._random(epoch, _BLOCKS).permutation(blocks)
+            chunks = self._random(epoch, _CHUNKS).permutation(chunks)
         windows, first = [], 0
-        for number, group in enumerate(np.array_split(blocks, self.n_windows)):
+        for number, group in enumerate(np.array_split(chunks, self.n_windows)):
             stop = first + int(np.diff(group, axis=1).sum()) * self.tokens_per_image
             windows.append(Window(number, group, first, stop))
             first = stop
         return windows
 
     def order(self, epoch: int, window: Window) -> np.ndarray:
-        """Rows of the window's memory in the order of training, int64 [token]."""
-        random = self._random(epoch, _BLOCKS + 1 + window.number)
+        """Return rows of the window's memory in the order of training, int64 [token]."""
+        random = self._random(epoch, _CHUNKS + 1 + window.number)
         return random.permutation(window.stop - window.first)
 
-    def block_rows(self, window: Window) -> Iterator[tuple[int, int, int]]:
-        """(first image, image behind the last, first memory row) of each block."""
+    def chunk_rows(self, window: Window) -> Iterator[tuple[int, int, int]]:
+        """Yield (first image, image behind the last, first memory row) of each chunk."""
         row = 0
-        for start, stop in window.blocks.tolist():
+        for start, stop in window.chunks.tolist():
             yield start, stop, row
             row += (stop - start) * self.tokens_per_image
 
     def locate(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Image row and token (CLS = 0) of each memory row of a window."""
+        """Return image row and token (CLS = 0) of each memory row of a window."""
         images, tokens = [], []
-        for start, stop, _ in self.block_rows(window):
+        for start, stop, _ in self.chunk_rows(window):
             rows = np.arange(start, stop)
             images += [np.repeat(rows, self.n_cls), np.repeat(rows, self.n_patches)]
             patches = np.tile(np.arange(1, 1 + self.n_patches), len(rows))

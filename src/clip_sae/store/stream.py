@@ -1,7 +1,7 @@
-"""Serving every token of a store once per epoch, shuffled, as fast as one core can gather rows.
+"""Serve every token of a store once per epoch, shuffled, as fast as one core can gather rows.
 
-Feeds the training of all SAEs (§3, Eq. 3). The order is that of `shuffle.py` and nothing else:
-threads, resuming and the number of reads do not change it.
+Feeds the training of all SAEs (§3, Eq. 3). `shuffle.py` alone decides the order: threads, resuming
+and the number of reads do not change it.
 """
 
 import threading
@@ -11,12 +11,10 @@ from contextlib import closing
 
 import numpy as np
 
-from .batch_pool import Allocate, BatchPool
-from .blocks import BlockSource
+from .batches import Allocate, BatchPool, prefetched
 from .errors import StoreError
-from .prefetch import prefetched
 from .shuffle import ShufflePlan, Window
-from .window_buffer import WindowBuffer
+from .windows import ChunkSource, WindowBuffer
 
 RESIDENT_BYTES = 2**30  # a store up to this size is shuffled as a whole and read once
 IMAGES_PER_BATCH_TOKEN = 4  # window size otherwise; see shuffle.py for what it buys
@@ -24,26 +22,25 @@ BATCHES_AHEAD = 2
 
 
 class TokenStream:
-    """Shuffled batches of tokens from a store, or from what takes its place (`BlockSource`).
+    """Shuffled batches of tokens from a store or another `ChunkSource`.
 
-    batch_tokens: rows per batch; the last batch of an epoch has what is left (drop_last: leaves
-        it out)
+    batch_tokens: rows per batch; the last batch of an epoch has the rest (drop_last: leaves it out)
     tokens: "all" (CLS and patches), "cls" or "patch"
     buffer_images: images shuffled together. 0: all of them if they take at most 1 GiB, else
         4 x batch_tokens. Memory is twice that many images, or once if they are the whole set.
     prefetch: read and gather in one background thread; the batches are the same without.
-    threads: 1 reads in the thread that gathers; more read the blocks of a window in a pool of so
-        many. The batches are the same for any number.
+    threads: 1 reads in the thread that gathers; more read the chunks of a window in a pool of that
+        size. The batches are the same for any number.
     raw: batches in the dtype on disk (bfloat16 as uint16 bits) instead of float32, for a consumer
         that converts them itself, as a GPU does at no cost.
     allocate: makes the memory of batches, from shape and dtype; e.g. pinned memory for a GPU. It is
-        used again as soon as no array or tensor refers to it, so a consumer that copies without
-        waiting keeps the batch until the copy is done.
+        reused as soon as no array or tensor refers to it, so a consumer that copies asynchronously
+        must keep the batch until the copy is done.
     """
 
     def __init__(
         self,
-        store: BlockSource,
+        store: ChunkSource,
         *,
         batch_tokens: int,
         seed: int,
@@ -70,7 +67,7 @@ class TokenStream:
         self.dtype = store.disk_dtype if raw else np.dtype(np.float32)
         tokens_per_image, d_model = store.token_shape(tokens)
         image_bytes = tokens_per_image * d_model * store.disk_dtype.itemsize
-        # Whether all tokens are shuffled together, or would be but for a last, partial block.
+        # True if all tokens are shuffled together, a partial last chunk aside.
         self.fits = not buffer_images and store.n_images * image_bytes <= RESIDENT_BYTES
         if not buffer_images:
             buffer_images = store.n_images if self.fits else IMAGES_PER_BATCH_TOKEN * batch_tokens
@@ -78,7 +75,7 @@ class TokenStream:
         n_patches = tokens_per_image - n_cls
         self._plan = ShufflePlan(store.layout, n_cls, n_patches, buffer_images, seed)
         self._resident: WindowBuffer | None = None
-        self._begun: WindowBuffer | None = None  # where an epoch was left early
+        self._begun: WindowBuffer | None = None  # of an epoch that was left early
         self._lock = threading.Lock()
         if not self.n_batches:
             raise StoreError(
@@ -102,19 +99,19 @@ class TokenStream:
         return full if self.drop_last or not rest else full + 1
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[np.ndarray]:
-        """Batches [batch, d_model] in `dtype` of an epoch (0, 1, ...), from `start_batch` on.
+        """Yield batches [batch, d_model] in `dtype` of an epoch (0, 1, ...), from `start_batch` on.
 
-        A batch keeps its values while anything refers to it, then its memory serves another.
-        Those before `start_batch` are neither read nor made.
+        A batch keeps its values while anything refers to it; then its memory is reused. Batches
+        before `start_batch` are neither read nor made.
         """
         self._check_position(epoch, start_batch)
         batches = self._batches(epoch, start_batch)
         return prefetched(batches, BATCHES_AHEAD) if self.prefetch else batches
 
     def indices(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Image row and token (CLS = 0) of each row of each batch of an epoch, without reading."""
+        """Yield image row and token (CLS = 0) of each row of each batch, without reading."""
         self._check_position(epoch, 0)
-        batch, first = 0, 0  # of what is held: one window, and what the one before left over
+        batch, first = 0, 0  # of the rows held: one window, and the rest of the one before
         image_rows, tokens = np.empty(0, np.int64), np.empty(0, np.int64)
         for window in self._plan.windows(epoch):
             order = self._plan.order(epoch, window)
@@ -131,7 +128,7 @@ class TokenStream:
     def _check_position(self, epoch: int, start_batch: int) -> None:
         if epoch < 0 or not 0 <= start_batch <= self.n_batches:
             raise StoreError(
-                f"batch {start_batch} of epoch {epoch} was asked for; epochs count from 0 and "
+                f"batch {start_batch} of epoch {epoch} was requested; epochs count from 0 and "
                 f"have batches 0 to {self.n_batches - 1}."
             )
 
@@ -153,7 +150,7 @@ class TokenStream:
                 readers.shutdown(cancel_futures=True)
 
     def _serve(self, buffers: Iterator[WindowBuffer], start_batch: int) -> Iterator[np.ndarray]:
-        """Cut batches from the windows as they come."""
+        """Cut batches from the windows in order."""
         current, ahead = next(buffers), next(buffers, None)
         # waiting, being made, and with the consumer
         size = BATCHES_AHEAD + 4
@@ -170,7 +167,7 @@ class TokenStream:
                 if ahead and not ahead.reads_ahead:  # spread the reading evenly over the batches
                     ahead.load(current.progress(stop))
                 yield batch
-                del batch  # or the pool could not tell that the consumer has dropped it
+                del batch  # so that the pool sees when the consumer has dropped it
         except GeneratorExit:
             # The start of b_dec leaves early, and training then begins with the same window.
             self._begun = current if self._plan.n_windows > 1 and current.is_loaded else None
@@ -182,7 +179,7 @@ class TokenStream:
     def _buffers(
         self, epoch: int, windows: list[Window], readers: Executor | None
     ) -> Iterator[WindowBuffer]:
-        """The windows' buffers in order; each is asked for while the one before it is served."""
+        """Yield the windows' buffers in order; each is requested while the one before is served."""
         if self._plan.n_windows == 1:
             with self._lock:
                 if self._resident is None:
@@ -201,13 +198,13 @@ class TokenStream:
             yield pair[i % 2].open(epoch, window, loaded=i == 0 and begun is not None)
 
     def _take_begun(self, epoch: int, window: Window) -> WindowBuffer | None:
-        """The buffer that already holds this window of the epoch, if there is one."""
+        """Return the buffer that already holds this window of the epoch, or None."""
         with self._lock:
             begun, self._begun = self._begun, None
         same = begun is not None and (begun.epoch, begun.window.number) == (epoch, window.number)
         return begun if same else None
 
     def _memory(self, windows: list[Window]) -> np.ndarray:
-        """Room for the largest window, [token, d_model]; it is reused, since new pages cost."""
+        """Return memory for the largest window, [token, d_model]."""
         n_rows = max(window.stop - window.first for window in windows)
         return np.empty((n_rows, self.d_model), self.store.disk_dtype)

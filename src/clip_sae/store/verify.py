@@ -1,27 +1,44 @@
-"""Checking a store on disk down to every chunk, and clearing damaged ranges for a repair.
-
-No equation of its own: it guards the residuals behind every number of the paper.
-"""
+"""Check a store on disk down to every chunk, and clear damaged ranges for a repair."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from .errors import StoreDamaged, StoreError
 from .files import ACTS, COMPLETE, SPEC, canonical_json, check_seal, digest, read_json
 from .hierarchy import GROUP, read_attributes, read_hierarchy, read_source_index, write_group
-from .layout import ALIGNMENTS, StoreLayout
-from .parts import as_spans, part_path, parts_bytes
-from .range_check import Damage, check_range, forget_range
+from .layout import ALIGNMENTS, ArrayLayout, StoreLayout
+from .parts import as_spans, part_path, parts_bytes, read_part, withdraw
+from .shard_file import shard_reader
 
 DELETE = "Delete the store and run snakemake again."
 
 
+@dataclass(frozen=True)
+class Damage:
+    """One fault. range: None if it concerns the whole store; chunk: within the range's file."""
+
+    file: Path
+    problem: str
+    range: int | None = None
+    chunk: int | None = None
+    images: str = ""
+
+    def __str__(self) -> str:
+        where = [f"range {self.range}"] if self.range is not None else []
+        where += [f"chunk {self.chunk}"] if self.chunk is not None else []
+        where += [self.images] if self.images else []
+        place = f" ({', '.join(where)})" if where else ""
+        return f"{self.file}{place}: {self.problem}"
+
+
 @dataclass
 class VerifyReport:
-    """What a check found. `ok`: no damage; an unfinished store can be ok and not complete.
+    """The result of a check. `ok`: no damage; an unfinished store can be ok and not complete.
 
-    repaired: ranges that were cleared; restored: metadata files written again on the spot
-    advice: what to do about damage that is of no range
+    repaired: ranges that were cleared; restored: metadata files that were rewritten
+    advice: what to do about damage outside the ranges
     """
 
     path: Path
@@ -57,9 +74,9 @@ class VerifyReport:
 def verify_store(path: Path, *, full: bool = True, repair: bool = False) -> VerifyReport:
     """Check part files, sizes and indices, and with `full` the crc32c of every chunk.
 
-    repair: forget the damaged ranges (their part files, and COMPLETE.json), so that the next run
-        writes just those again. That run also writes damaged metadata of the arrays and a damaged
-        source_index again; the group's own metadata are restored here, from COMPLETE.json.
+    repair: delete the part files of damaged ranges, and COMPLETE.json, so that the next run writes
+        just those ranges again. That run also rewrites damaged metadata of the arrays and a damaged
+        source_index; the group's own metadata are restored here, from COMPLETE.json.
     """
     store = Path(path)
     if not (store / SPEC).exists():
@@ -94,8 +111,57 @@ def verify_store(path: Path, *, full: bool = True, repair: bool = False) -> Veri
     return report
 
 
+def check_range(
+    store: Path, layout: StoreLayout, k: int, spec_digest: str, *, full: bool = True
+) -> tuple[list[Damage], int]:
+    """Return all damage in part file and shards of range `k`, and the bytes read to find it.
+
+    Checks index and size; with `full` also each chunk against its crc32c and the part file's.
+    """
+    damages: list[Damage] = []
+    known: dict[str, list[int]] = {}
+    try:
+        part = read_part(store, layout, k, spec_digest)
+        known = {entry["array"]: entry["chunk_crc32c"] for entry in part["files"]}
+    except (StoreDamaged, KeyError, TypeError) as error:
+        damages.append(Damage(part_path(store, k), str(error), k))
+    arrays = layout.arrays.values()
+    n = sum(_check_shard(store, array, k, known.get(array.name), full, damages) for array in arrays)
+    return damages, n
+
+
+def _check_shard(
+    store: Path,
+    array: ArrayLayout,
+    k: int,
+    known: list[int] | None,
+    full: bool,
+    damages: list[Damage],
+) -> int:
+    """Add the damage in one shard file to `damages`; return the bytes of activations read."""
+    file = store / ACTS / array.shard_file(k)
+
+    def note(problem: str, chunk: int | None = None, images: str = "") -> None:
+        damages.append(Damage(file, problem, k, chunk, images))
+
+    try:
+        shard = shard_reader(store, array, k, known)
+    except StoreDamaged as error:
+        note(error.problem, images=error.images)
+        return 0
+    if not full:
+        return 0
+    whole = np.empty((array.chunk_images, *array.row_shape), array.disk_dtype)
+    for chunk in range(array.shard_chunks(k)):
+        try:
+            shard.read_chunk(chunk, whole)
+        except StoreDamaged as error:
+            note(error.problem, chunk, error.images)
+    return array.shard_chunks(k) * array.chunk_bytes
+
+
 def _check_group(store: Path, spec_digest: str, report: VerifyReport, repair: bool) -> bool:
-    """Whether the group's own metadata are of this spec, or were restored so."""
+    """Return True if the group's own metadata have this spec, or were restored."""
     path = store / ACTS / GROUP
     try:
         document = read_json(store / COMPLETE)
@@ -107,17 +173,17 @@ def _check_group(store: Path, spec_digest: str, report: VerifyReport, repair: bo
     try:
         attributes = read_attributes(store)
         version = attributes.get("store_version")
-        told = attributes["spec_sha256"], digest(canonical_json(attributes.get("spec")))
+        specs = attributes["spec_sha256"], digest(canonical_json(attributes.get("spec")))
         right_version = version == known["store_version"] if ours else version in ALIGNMENTS
-        if told == (spec_digest, spec_digest) and right_version:
+        if specs == (spec_digest, spec_digest) and right_version:
             return True
         problem = f"{store / SPEC} does not match it"
-        if told == (spec_digest, spec_digest):
+        if specs == (spec_digest, spec_digest):
             problem = f"has store_version {version!r}"
     except StoreDamaged as error:
         problem = str(error)
     report.damages.append(Damage(path, problem))
-    if not ours:  # nothing says any more what the ranges were made from
+    if not ours:  # the inputs of the ranges are unknown
         report.advice = DELETE
     elif repair:
         write_group(store, known | {"spec_sha256": spec_digest})
@@ -128,16 +194,16 @@ def _check_group(store: Path, spec_digest: str, report: VerifyReport, repair: bo
 
 
 def _note_metadata(store: Path, error: StoreDamaged, report: VerifyReport, repair: bool) -> None:
-    """Damage to what the writer knows: it mends it, once COMPLETE.json does not keep it away."""
+    """Report damaged metadata; the writer restores them once COMPLETE.json is gone."""
     report.damages.append(Damage(store, str(error)))
     fingerprints = read_attributes(store).get("fingerprints")
     if not fingerprints:
-        report.advice = DELETE  # the writer could not know that the ranges are of its images
+        report.advice = DELETE  # nothing proves that the ranges hold the writer's images
     elif repair:
         (store / COMPLETE).unlink(missing_ok=True)
         report.advice = (
             "Run snakemake again: it writes the metadata again and keeps every range whose "
-            "checksums are as its part file says."
+            "checksums match its part file."
         )
     else:
         report.advice = "`--repair` lets the next run write it again and keep the ranges."
@@ -160,4 +226,4 @@ def _repair(store: Path, report: VerifyReport) -> None:
         (store / COMPLETE).unlink(missing_ok=True)
     report.repaired = sorted({d.range for d in report.damages if d.range is not None})
     for k in report.repaired:
-        forget_range(store, k)
+        withdraw(store, k)

@@ -1,6 +1,6 @@
-"""Making an activation store: opened by one or many processes, filled range by range, completed.
+"""Write an activation store: one or many processes fill its ranges, then one completes it.
 
-Stores the residuals that the paper's SAEs are trained and evaluated on (§3; Tables 3 and 4).
+Holds the residuals that the paper's SAEs are trained and evaluated on (§3; Tables 3 and 4).
 """
 
 import glob
@@ -31,13 +31,12 @@ from .hierarchy import (
     clear_temporary,
     create_hierarchy,
     damaged_metadata,
-    mend_hierarchy,
     read_attributes,
     read_hierarchy,
     read_source_index,
+    restore_hierarchy,
 )
 from .layout import StoreLayout
-from .packed_shard import shard_reader
 from .parts import (
     as_spans,
     finished_ranges,
@@ -47,26 +46,28 @@ from .parts import (
     part_path,
     parts_bytes,
     read_part,
+    withdraw,
 )
-from .range_check import check_range, forget_range
 from .range_writer import RangeWriter
+from .shard_file import shard_reader
+from .verify import check_range
 
 
 class StoreWriter:
     """Creates the store at `path`, or reopens it and checks that it is the same one.
 
-    layout: sizes, dtype and cutting
-    spec: what the values depend on; canonical JSON of it is spec.json and never changes
+    layout: sizes, dtype, chunks and shards
+    spec: all that decides the values; its canonical JSON is spec.json and never changes
     source_index: int64 [image], the manifest row of every store row (the permutation)
     attributes: provenance for the Zarr group (software, device, ...); not compared
     fingerprints: content of the inputs (manifest, weights); compared, so that a store that was
-        begun with other inputs is not continued
-    rebuild: if layout, source_index or fingerprints differ, delete the store and begin again.
-        Call it so from one process only, before others write ranges.
+        started with other inputs is not continued
+    rebuild: if layout, source_index or fingerprints differ, delete the store and begin again; only
+        for one process, before others write ranges
 
-    Distinct ranges may be written by separate processes. Killed at any point, a rerun redoes only
-    the unfinished ranges, to the same bytes. Damaged metadata are written again if the fingerprints
-    prove that the ranges are of the same inputs; a range whose checksums then disagree is redone.
+    Separate processes may write distinct ranges. After a kill at any point a rerun writes only the
+    unfinished ranges, with the same bytes. Damaged metadata are rewritten if the fingerprints prove
+    that the ranges have the same inputs; a range whose checksums then disagree is redone.
     Raises StoreMismatch and names what differs.
     """
 
@@ -82,17 +83,17 @@ class StoreWriter:
         rebuild: bool = False,
     ) -> None:
         self.path, self.layout = Path(path), layout
-        self.spec = json.loads(canonical_json(spec))  # as a reader will find it: lists, no tuples
+        self.spec = json.loads(canonical_json(spec))  # as a reader finds it: lists, no tuples
         self.spec_digest = digest(canonical_json(spec))
         self.source_index = _checked_source_index(source_index, layout.n_images)
         self.fingerprints = fingerprints
-        # Of all ranges: Python waits for ever for a thread that cannot start for want of memory, so
-        # they are started early and not again for each range.
+        # One pool for all ranges: Python waits for ever for a thread that cannot start for lack of
+        # memory, so the threads start early and not again for each range.
         self._pool = ThreadPoolExecutor(2, "store-writer")
         self._sweep_removed()
         self._open_spec()
         if (self.path / ACTS).exists():
-            self._mend(attributes or {})
+            self._restore(attributes or {})
         if (self.path / ACTS).exists() and rebuild and self._difference():
             self._remove()
             self._open_spec()
@@ -100,40 +101,40 @@ class StoreWriter:
             self._create(attributes or {})
         if difference := self._difference():
             raise StoreMismatch(
-                f"{self.path} was begun with another {difference}. Restore it, or delete that "
+                f"{self.path} was started with another {difference}. Restore it, or delete that "
                 "folder and run snakemake again."
             )
         self.fingerprints = read_hierarchy(self.path)[1].get("fingerprints") or {}
 
     @property
     def label(self) -> str:
-        """The store as a message names it: hook and layer, if the spec has them, and the path."""
-        place = [f"{key} {self.spec[key]}" for key in ("layer", "hook") if key in self.spec]
-        return f"{', '.join(place)} in {self.path}" if place else str(self.path)
+        """Name of the store in messages: hook and layer, if the spec has them, and the path."""
+        which = [f"{key} {self.spec[key]}" for key in ("layer", "hook") if key in self.spec]
+        return f"{', '.join(which)} in {self.path}" if which else str(self.path)
 
     def finished(self, k: int) -> bool:
-        """Whether range `k` is on disk: part file of this spec, shard files of the right size."""
+        """Return True if range `k` is on disk, with shard files of the right size."""
         return is_finished(self.path, self.layout, k, self.spec_digest)
 
     def unfinished(self) -> list[int]:
-        """The ranges that are still to be written."""
+        """Return the ranges that are still to be written."""
         done = {*finished_ranges(self.path, self.layout, self.spec_digest)}
         return [k for k in range(self.layout.n_ranges) if k not in done]
 
     def forget_damaged(self) -> list[int]:
-        """Read every chunk of the ranges that are there, and let a run redo those that are damaged.
+        """Read every chunk of the finished ranges and declare damaged ranges unfinished.
 
-        For ranges that other processes wrote, on other machines perhaps. Returns their numbers.
+        For ranges that other processes wrote, perhaps on other machines. Returns their numbers.
         """
         done = finished_ranges(self.path, self.layout, self.spec_digest)
         damaged = [k for k in done if check_range(self.path, self.layout, k, self.spec_digest)[0]]
         for k in damaged:
-            forget_range(self.path, k)
+            withdraw(self.path, k)
         return damaged
 
     @contextmanager
     def range(self, k: int) -> Iterator[RangeWriter]:
-        """Write range `k`: committed when the block ends well, no trace of it when it raises."""
+        """Write range `k`: committed at the end of the `with` statement, discarded on an error."""
         writer = RangeWriter(self, k, self._pool)
         try:
             yield writer
@@ -141,26 +142,13 @@ class StoreWriter:
         finally:
             writer.discard()
 
-    def complete(
-        self, fingerprints: dict[str, str] | None = None, extra: dict | None = None
-    ) -> None:
-        """Check that every range is there and write COMPLETE.json, last of all.
-
-        fingerprints: recorded; must agree with those the store was begun with, if it was.
-        extra: any JSON object to keep with the store.
-        """
+    def complete(self) -> None:
+        """Check that every range is written and write COMPLETE.json, last of all."""
         if missing := self.unfinished():
             raise StoreIncomplete(
                 f"{self.label}: {self.layout.n_ranges - len(missing)} of {self.layout.n_ranges} "
                 f"ranges are written; missing: {as_spans(missing)}. Run snakemake again."
             )
-        begun_with = self.fingerprints
-        for name, value in (fingerprints or {}).items():
-            if begun_with.get(name, value) != value:
-                raise StoreMismatch(
-                    f"{self.label} was begun with the {name} {begun_with[name]} and is to be "
-                    f"completed with {value}. Make it again with the inputs of today."
-                )
         self._check_one_chunk_per_file()
         ranges = range(self.layout.n_ranges)
         parts = [read_part(self.path, self.layout, k, self.spec_digest) for k in ranges]
@@ -169,19 +157,19 @@ class StoreWriter:
             "store_version": self.layout.version,
             "spec": self.spec,
             "spec_digest": self.spec_digest,
-            "fingerprints": begun_with | (fingerprints or {}),
+            "fingerprints": self.fingerprints,
             "n_images": self.layout.n_images,
             "n_ranges": self.layout.n_ranges,
             "nbytes": sum(map(part_nbytes, parts)),
             "parts_sha256": digest(parts_bytes(self.path, self.layout)),
             "stats": {name: sums.to_dict() for name, sums in stats.items()},
-            "extra": extra or {},
+            "extra": {},
         }
         write_whole(self.path, self.path / COMPLETE, canonical_json(sealed(document)))
         clear_temporary(self.path)
 
     def _check_one_chunk_per_file(self) -> None:
-        """A cheap look at the content of every file; `verify_store` reads all of it."""
+        """Check one chunk of every file, which is cheap; `verify_store` reads them all."""
         for array in self.layout.arrays.values():
             whole = np.empty((array.chunk_images, *array.row_shape), array.disk_dtype)
             for k in range(self.layout.n_ranges):
@@ -215,11 +203,11 @@ class StoreWriter:
         }
         create_hierarchy(self.path, self.layout, attributes | ours, self.source_index)
 
-    def _mend(self, attributes: dict) -> None:
-        """Write damaged metadata again: layout, spec and source_index are known here.
+    def _restore(self, attributes: dict) -> None:
+        """Rewrite damaged metadata: layout, spec and source_index are known here.
 
-        Without equal fingerprints nothing says that the ranges are of the same images, so nothing
-        is mended then and the damage is raised by the comparison that follows.
+        Without equal fingerprints nothing proves that the ranges hold the same images, so damage
+        stays and the comparison that follows raises it.
         """
         try:
             begun_with = read_attributes(self.path).get("fingerprints")
@@ -233,14 +221,14 @@ class StoreWriter:
             return
         if damaged_metadata(self.path, self.layout.n_images) is None:
             return
-        mend_hierarchy(self.path, self.layout, attributes, self.source_index)
+        restore_hierarchy(self.path, self.layout, attributes, self.source_index)
         for k in range(self.layout.n_ranges):
             begun = part_path(self.path, k).exists()
             if begun and check_range(self.path, self.layout, k, self.spec_digest)[0]:
-                forget_range(self.path, k)
+                withdraw(self.path, k)
 
     def _difference(self) -> str:
-        """What of the store on disk is not as asked for: one phrase, empty if nothing."""
+        """Return a phrase that says how the store on disk differs, or an empty one."""
         begun_with = read_attributes(self.path).get("fingerprints")
         if None not in (begun_with, self.fingerprints) and begun_with != self.fingerprints:
             keys = differing_keys(begun_with, self.fingerprints)
@@ -253,14 +241,14 @@ class StoreWriter:
         return ""
 
     def _remove(self) -> None:
-        """Move the store away, so that it vanishes at once, then delete it."""
+        """Rename the store, so that it vanishes at once, then delete it."""
         os.rename(self.path, self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.old"))
         self._sweep_removed()
 
     def _sweep_removed(self) -> None:
-        """Delete what was moved away, also by a run that died while it deleted."""
+        """Delete renamed stores, also those of a run that died while it deleted them."""
         for aside in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.old"):
-            shutil.rmtree(aside, ignore_errors=True)  # another process may be at it too
+            shutil.rmtree(aside, ignore_errors=True)  # another process may delete it too
 
 
 def _checked_source_index(source_index: np.ndarray, n_images: int) -> np.ndarray:

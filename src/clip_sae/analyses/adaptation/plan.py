@@ -6,9 +6,9 @@ PatchSAE §5. `Adaptation` is what other analyses use of it.
 from collections.abc import Iterable, Mapping
 
 from clip_sae.planning.artefacts import COMPLETE, Artefact
-from clip_sae.planning.once import once
 from clip_sae.planning.plan import Plan, Rule, Step
 from clip_sae.planning.reads import Clip, Inside, artefacts_of
+from clip_sae.planning.steps import once
 from clip_sae.planning.versions import ADAPT_VERSION, EXTRACT_VERSION
 
 RUN = "clip_sae.analyses.adaptation"

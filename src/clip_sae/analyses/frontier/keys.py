@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from clip_sae.planning.config import SAE_PLACE
+from clip_sae.planning.config import SAE_DATA
 from clip_sae.planning.mistakes import Checked
 from clip_sae.planning.recipes import SWEEP_KEYS
 
@@ -18,7 +18,7 @@ def mistakes(checked: Checked) -> Iterator[str]:
     places = {}
     for name in checked.analyses.get("frontier", {}).get("recipes", []):
         block = checked.recipe(name)
-        for key in sorted(block.keys() - {*FRONTIER_LISTS, *SAE_PLACE}):
+        for key in sorted(block.keys() - {*FRONTIER_LISTS, *SAE_DATA}):
             if key in SWEEP_KEYS and isinstance(block[key], list):
                 yield (
                     f"saes.{name}.{key}: the frontier needs one value here, or SAEs of equal "

@@ -7,8 +7,8 @@ chosen sets, so it is known when the jobs run.
 from collections.abc import Mapping
 
 from clip_sae.planning.artefacts import COMPLETE, Artefact
-from clip_sae.planning.once import once
 from clip_sae.planning.plan import Plan, PlannedSae, Rule
+from clip_sae.planning.steps import once
 
 TOP_IMAGES = Rule(
     "measure_top_images",

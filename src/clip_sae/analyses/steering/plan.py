@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clip_sae.planning.artefacts import COMPLETE, Artefact
-from clip_sae.planning.once import once
 from clip_sae.planning.plan import Plan, Rule, StoreKey
 from clip_sae.planning.reads import Outside
+from clip_sae.planning.steps import once
 
 RUN = "clip_sae.analyses.steering"
 DRAW = f"{RUN}.draw"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from clip_sae.analyses.shared.names import CONDITIONS
 from clip_sae.planning.artefacts import COMPLETE, Artefact
-from clip_sae.planning.once import once
 from clip_sae.planning.plan import Plan, PlannedSae, Rule, StoreKey
+from clip_sae.planning.steps import once
 
 RUN = "clip_sae.analyses.suppression"
 FOLDER = "measurements/suppression/{dataset}"

@@ -8,8 +8,8 @@ from functools import cached_property
 
 from clip_sae.analyses.shared.names import NEURONS
 from clip_sae.planning.artefacts import COMPLETE, Artefact
-from clip_sae.planning.once import once
 from clip_sae.planning.plan import Plan, PlannedSae, Rule, StoreKey
+from clip_sae.planning.steps import once
 
 SWEEP = Rule(
     "sweep_typographic",
