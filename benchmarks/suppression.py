@@ -16,8 +16,7 @@ import torch
 from torch.nn import functional as F
 from training_report import machine, spread
 
-from clip_sae.analyses.shared.edits import ablate
-from clip_sae.analyses.shared.embeddings import reaches_output
+from clip_sae.analyses.shared.edits import EncodedTokens, moved, reaches_output
 from clip_sae.analyses.shared.groups import Groups
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.unit_sets import Family, threshold_family, threshold_grid
@@ -84,7 +83,8 @@ class Layer:
                 x = self.x[which]
                 if pixels is not None:
                     x = self.model.run_to(pixels[which], [self.layer])["resid_post", self.layer]
-                ablated = ablate(x, self.sae, self.family.units(i))
+                tokens, units = EncodedTokens(self.sae, x), torch.from_numpy(self.family.units(i))
+                ablated = moved(x, tokens.scale, tokens.move(units))
                 parts.append(self.model.run_from(ablated, self.layer))
             found.append(self.right(torch.cat(parts)))
         return found

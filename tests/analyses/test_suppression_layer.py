@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 import torch
 from clip_towers import images_of, sae_for
+from plain_edits import set_coordinates, set_latents
 from tiny_clip import tiny_source
 from torch.nn import functional as F
 
 from clip_sae.analyses.shared.blocks import Blocks
-from clip_sae.analyses.shared.edits import ablate, steer, steer_neurons
-from clip_sae.analyses.shared.embeddings import reaches_output
+from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.groups import Groups
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.unit_sets import (
@@ -70,10 +70,10 @@ def test_nested_sets_equal_each_set_ablated_alone(residuals, architecture):
     sae = small_sae(x, architecture)
     order, sizes = np.random.default_rng(0).permutation(48), (0, 1, 5, 20, 48)
     for size, ablated in zip(sizes, nested(Latents(sae), x, order, sizes), strict=True):
-        expected = ablate(x, sae, order[:size].copy())
+        expected = set_latents(x, sae, order[:size].copy())
         assert torch.allclose(ablated, expected, atol=1e-4), size
     for size, ablated in zip(sizes[:4], nested(Neurons(32), x, order % 32, sizes[:4]), strict=True):
-        expected = steer_neurons(x, np.unique(order[:size] % 32), 0.0) if size else x
+        expected = set_coordinates(x, np.unique(order[:size] % 32), 0.0) if size else x
         assert torch.equal(ablated, expected), size
 
 
@@ -82,7 +82,7 @@ def test_mean_ablation_sets_units_to_their_mean(residuals):
     sae, order = small_sae(x), np.arange(10)
     fill = torch.rand(48)
     [ablated] = nested(Latents(sae, fill), x, order, (10,))
-    assert torch.allclose(ablated, steer(x, sae, order, fill[:10]), atol=1e-4)
+    assert torch.allclose(ablated, set_latents(x, sae, order, fill[:10]), atol=1e-4)
     [ablated] = nested(Neurons(32, torch.rand(32)), x, order, (10,))
     assert (ablated[..., :10] == ablated[0, 0, :10]).all() and torch.equal(
         ablated[..., 10:], x[..., 10:]
@@ -122,7 +122,7 @@ def test_answers_are_those_of_the_general_intervention(
     assert len(family) > 3
     for i in range(len(family)):
         with torch.inference_mode():
-            embedding = tiny.run_from(ablate(x, sae, family.units(i)), layer)
+            embedding = tiny.run_from(set_latents(x, sae, family.units(i)), layer)
             predicted = (embedding @ text.T).argmax(-1).numpy()
         assert np.array_equal(answers.of(family.units(i)), predicted == groups.label)
 

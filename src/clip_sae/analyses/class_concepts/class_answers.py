@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from clip_sae.analyses.class_concepts.class_sets import EDITS, ERRORS, ClassBatch, Order
-from clip_sae.analyses.shared.embeddings import reaches_output
+from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.clip.model import ClipModel
 from clip_sae.sae import Sae

@@ -9,7 +9,7 @@ from clip_sae.analyses.class_concepts.class_answers import answer_with_classes, 
 from clip_sae.analyses.class_concepts.class_sets import class_orders
 from clip_sae.analyses.class_concepts.class_table import class_table
 from clip_sae.analyses.shared.class_counts import read_class_counts
-from clip_sae.analyses.shared.embeddings import reaches_output
+from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.models import class_names, load_model
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.clip.zeroshot import class_embeddings

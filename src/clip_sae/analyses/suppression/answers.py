@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_sae.analyses.shared.embeddings import reaches_output
+from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.groups import Groups
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.unit_sets import Family

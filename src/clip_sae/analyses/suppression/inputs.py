@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from clip_sae.analyses.shared.contrast import read_contrasts
-from clip_sae.analyses.shared.embeddings import LayerSet, embeddings_without
+from clip_sae.analyses.shared.edited_embeddings import LayerSet, embeddings_without
 from clip_sae.analyses.shared.groups import Groups, balanced_rows
 from clip_sae.analyses.shared.models import class_names
 from clip_sae.analyses.shared.store_images import StoreImages

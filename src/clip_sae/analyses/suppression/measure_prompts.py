@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from clip_sae.analyses.shared.embeddings import embeddings_without
+from clip_sae.analyses.shared.edited_embeddings import embeddings_without
 from clip_sae.analyses.shared.groups import read_groups, train_counts
 from clip_sae.analyses.shared.models import load_model
 from clip_sae.analyses.suppression.inputs import chosen_set, class_texts, shown_images

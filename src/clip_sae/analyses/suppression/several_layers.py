@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from clip_sae.analyses.shared.embeddings import LayerSet, embeddings_without
+from clip_sae.analyses.shared.edited_embeddings import LayerSet, embeddings_without
 from clip_sae.analyses.shared.groups import N_GROUPS, Groups, Scores, count_correct
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.suppression.choose import choose

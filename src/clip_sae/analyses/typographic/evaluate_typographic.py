@@ -6,19 +6,16 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
+from clip_sae.analyses.shared.edited_embeddings import LayerSet, embeddings_without
+from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
-from clip_sae.analyses.shared.nested_embeddings import (
-    ablated_embeddings,
-    clean_embeddings,
-    tokens_that_matter,
-)
 from clip_sae.analyses.shared.pairs import class_indices, read_rows
 from clip_sae.analyses.shared.responses import Responses
 from clip_sae.analyses.shared.unit_files import chosen_units, unit_file, units_of
 from clip_sae.analyses.typographic.choice import random_units
 from clip_sae.analyses.typographic.defence_prefix import load_prefix, prefixed_class_embeddings
 from clip_sae.analyses.typographic.evaluation import NONE, defence_rows, table2_defences
-from clip_sae.analyses.typographic.heads import embeddings_without, pixel_batches
+from clip_sae.analyses.typographic.heads import embeddings_without_heads, pixel_batches
 from clip_sae.clip.model import ClipModel
 from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.datasets import read_classes, read_manifest
@@ -60,10 +57,8 @@ def evaluate_typographic(
     model = load_model(job, clip)
     manifest = read_manifest(images.index, split)
     manifest = manifest[manifest["status"] == "ok"]
-    x = read_rows(
-        ActivationStore(store), manifest.index.to_numpy(), tokens_that_matter(model, layer)
-    )
-    sides: Side = {NONE: (clean_embeddings(model, x, layer), 0)}
+    x = read_rows(ActivationStore(store), manifest.index.to_numpy(), reaches_output(model, layer))
+    sides: Side = {NONE: (embeddings_without(model, layer, x).cpu(), 0)}
     sides |= _ablated(model, x, layer, chosen, sweeps, saes, random_seeds, seed)
     if heads is not None:
         sides["heads"] = _without_heads(model, images, manifest, heads)
@@ -108,7 +103,8 @@ def _ablated(
             controls = random_units(active, len(members), random_seeds, seed)
             sets |= {f"random_{i}": control for i, control in enumerate(controls)}
         for name, off in sets.items():
-            sides[name] = ablated_embeddings(model, x, layer, units, off), len(off)
+            without = [LayerSet(layer, units, off)]
+            sides[name] = embeddings_without(model, layer, x, without).cpu(), len(off)
     return sides
 
 
@@ -120,7 +116,7 @@ def _without_heads(
     ranked = ranked.loc[ranked["silenced"], ["layer", "head"]]
     silenced = list(ranked.itertuples(index=False, name=None))
     batches = pixel_batches(model, images, manifest)
-    return embeddings_without(model, batches, silenced), len(silenced)
+    return embeddings_without_heads(model, batches, silenced), len(silenced)
 
 
 def _texts(

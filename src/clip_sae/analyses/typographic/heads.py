@@ -117,7 +117,7 @@ def choose_heads(
 
 
 @torch.inference_mode()
-def embeddings_without(
+def embeddings_without_heads(
     model: ClipModel, batches: Iterable[Tensor], heads: Sequence[Head]
 ) -> Tensor:
     """Unit embeddings [image, d_embed] with the heads silenced; () is the untouched model."""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from clip_sae.analyses.shared.nested_embeddings import over_chain
+from clip_sae.analyses.shared.edited_embeddings import over_chain
 from clip_sae.analyses.shared.pairs import PairedImages
 from clip_sae.analyses.shared.units import Units
 from clip_sae.analyses.typographic.candidates import Candidate

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
 from clip_sae.analyses.shared.names import NEURONS
-from clip_sae.analyses.shared.nested_embeddings import tokens_that_matter
 from clip_sae.analyses.shared.pairs import pairs_of
 from clip_sae.analyses.shared.responses import measure_responses
 from clip_sae.analyses.shared.unit_files import unit_file, units_of
@@ -41,7 +41,7 @@ def sweep_typographic(
     Columns of sweep.csv: kind ("latents" or "neurons"), label, and those of `sweep_table`.
     """
     model = load_model(job, clip)
-    tokens = tokens_that_matter(model, layer)
+    tokens = reaches_output(model, layer)
     train, validation = (
         pairs_of(index, stores[split], split, tokens) for split in ("train", "val")
     )
