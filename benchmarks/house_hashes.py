@@ -17,8 +17,9 @@ import sys
 from contextlib import chdir
 from pathlib import Path
 
-from clip_sae.analyses.configured import plan_of
 from PIL import Image
+
+from clip_sae.analyses.configured import plan_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = (".csv", ".md", ".html", ".svg")
