@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 
 from clip_sae.adaptation import AdaptedClip, Prompts, PromptSpec
 from clip_sae.adaptation.text_side import first_words, text_width
-from clip_sae.analyses.changes.answers import Task, answer_cells
-from clip_sae.analyses.changes.cells import BY_NAME, CELLS
+from clip_sae.analyses.changes.class_latents import (
+    ClassLatents,
+    class_change_table,
+    latent_table,
+    margin_gradient,
+    read_classes_of,
+)
+from clip_sae.analyses.changes.crossings import BY_NAME, CELLS, Task, answer_cells
 from clip_sae.analyses.changes.exchange import (
     CONCEPTS,
     OWN,
@@ -20,9 +26,7 @@ from clip_sae.analyses.changes.exchange import (
     exchange,
     random_permutations,
 )
-from clip_sae.analyses.changes.latents import ClassLatents, margin_gradient, read_classes_of
-from clip_sae.analyses.changes.shares import resampled_means, share_table
-from clip_sae.analyses.changes.strongest import class_change_table, latent_table
+from clip_sae.analyses.changes.gain_shares import resampled_means, share_table
 from clip_sae.analyses.shared.class_counts import ClassCounts
 
 NAMES = ["sun", "key", "boat"]

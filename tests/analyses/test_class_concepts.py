@@ -6,8 +6,12 @@ import torch
 from clip_towers import images_of, sae_for
 from torch.nn import functional as F
 
-from clip_sae.analyses.class_concepts.class_answers import answer_with_classes, size_grid
-from clip_sae.analyses.class_concepts.class_sets import ClassBatch, class_orders
+from clip_sae.analyses.class_concepts.class_answers import (
+    ClassBatch,
+    answer_with_classes,
+    class_orders,
+    size_grid,
+)
 from clip_sae.analyses.class_concepts.class_table import MEAN, class_table
 from clip_sae.analyses.shared.class_counts import (
     ClassCounter,

@@ -10,6 +10,8 @@ adds it and `at_tokens` limits it to some tokens. Functions return new tensors a
 input unchanged; blocks before the edited layer never run again.
 """
 
+from copy import copy
+
 import torch
 from torch import Tensor
 
@@ -62,11 +64,18 @@ class EncodedTokens:
             return self.x
         return self.sae.decode(self.latents, self._mean, self.scale)
 
-    def move(self, units: Tensor, values: Tensor | float = 0.0) -> Tensor:
+    def of_images(self, images: Tensor) -> "EncodedTokens":
+        """Return the tokens of some images [image] of a batch, without encoding them again."""
+        found = copy(self)
+        found.x, found.latents = self.x[images], self.latents[images]
+        found.scale, found._mean = self.scale[images], self._mean[images]
+        return found
+
+    def move(self, units: Tensor | slice, values: Tensor | float = 0.0) -> Tensor:
         """Return Σ_j (s_j − f_j(x))·n_j [..., d_model] over chosen latents, without σ(x).
 
         Args:
-            units: latent indices [j], all different.
+            units: latent indices [j], all different, or slice(None) for every latent.
             values: s, broadcastable to [..., j].
         """
         return (values - self.latents[..., units]) @ self.sae.W_dec[units]

@@ -1,12 +1,18 @@
-"""Accuracy with only, and without, the strongest latents of each image's class."""
+"""Accuracy with only, and without, the strongest latents of each image's class.
+
+PatchSAE §4.1.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from clip_sae.analyses.class_concepts.class_answers import answer_with_classes, size_grid
-from clip_sae.analyses.class_concepts.class_sets import class_orders
+from clip_sae.analyses.class_concepts.class_answers import (
+    answer_with_classes,
+    class_orders,
+    size_grid,
+)
 from clip_sae.analyses.class_concepts.class_table import class_table
 from clip_sae.analyses.shared.class_counts import read_class_counts
 from clip_sae.analyses.shared.edits import reaches_output

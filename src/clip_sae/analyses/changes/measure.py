@@ -1,4 +1,7 @@
-"""Cross the concepts and maps of one adaptation with the frozen model's; count latents by class."""
+"""Cross the concepts and maps of one adaptation with the frozen model's; count latents by class.
+
+PatchSAE §5.
+"""
 
 import tempfile
 from collections.abc import Mapping
@@ -9,10 +12,13 @@ import pandas as pd
 
 from clip_sae.adaptation import AdaptedClip
 from clip_sae.adaptation.few_shot import ClassHalves
-from clip_sae.analyses.changes.answers import Task, answer_cells
+from clip_sae.analyses.changes.class_latents import (
+    class_change_table,
+    latent_table,
+    read_classes_of,
+)
+from clip_sae.analyses.changes.crossings import Task, answer_cells
 from clip_sae.analyses.changes.exchange import random_permutations
-from clip_sae.analyses.changes.latents import read_classes_of
-from clip_sae.analyses.changes.strongest import class_change_table, latent_table
 from clip_sae.analyses.shared.adapted import load_adapted, usable_rows
 from clip_sae.analyses.shared.models import class_names, load_model
 from clip_sae.clip.model import ClipModel
@@ -39,12 +45,13 @@ def measure_changes(
 ) -> None:
     """Write answers.npz, classes.csv and latents.csv.
 
-    answers.npz: "classes|seed|crossing" → [image] 0 or 1, of a control the mean of its draws;
-    "classes|label" → [image]. Classes are "base" or "novel".
+    answers.npz: "classes|seed|crossing" → [image] 1 for a right answer, else 0 (the mean of the
+    draws for a control); "classes|label" → [image]. Classes are "base" or "novel".
 
     Args:
         adapted: the models of one method, see `load_adapted`.
-        strongest: latents of each class. random_seeds: draws of the random controls.
+        strongest: number of latents of each class.
+        random_seeds: draws of the random controls.
     """
     model = load_model(job, clip)
     frozen = AdaptedClip.frozen(model, adapted["template"])
@@ -57,14 +64,14 @@ def measure_changes(
         rows = _rows_of(manifest, classes, names, split)
         with tempfile.TemporaryFile() as cache:
             task = _task(model, images, rows, classes, names, job.batch("batch_images"), cache)
-            place = (opened, sae.layer, task)
-            before = read_classes_of(frozen, *place, threshold=threshold)
+            read = (opened, sae.layer, task)
+            before = read_classes_of(frozen, *read, threshold=threshold)
             answers[f"{which}|label"] = task.label
             for trained_with, one in models.items():
-                after = read_classes_of(one, *place, threshold=threshold)
+                after = read_classes_of(one, *read, threshold=threshold)
                 alive = before.counts.alive | after.counts.alive
                 random = random_permutations(alive, random_seeds, seed)
-                for cell, right in answer_cells(frozen, one, *place, random).items():
+                for cell, right in answer_cells(frozen, one, *read, random).items():
                     answers[f"{which}|{trained_with}|{cell}"] = right
                 k = min(strongest, opened.d_sae)
                 for name, make in (("classes", class_change_table), ("latents", latent_table)):
@@ -80,12 +87,12 @@ def measure_changes(
 
 
 def _rows_of(manifest: pd.DataFrame, classes: range, names: list[str], split: str) -> pd.DataFrame:
-    """Return the manifest's rows of some classes. Raises ValueError where there are none."""
+    """Return the manifest's rows of some classes. Raises ValueError if it has none."""
     rows = manifest[manifest["label_idx"].isin(classes)]
     if rows.empty:
         raise ValueError(
             f"the {split} split has no image of the classes {names[classes.start]!r} to "
-            f"{names[classes.stop - 1]!r}, so nothing can be said of them. Name another split as "
+            f"{names[classes.stop - 1]!r}, so their accuracy is undefined. Name another split as "
             "`test` of the data set under analyses.adaptation.datasets."
         )
     return rows
@@ -100,7 +107,7 @@ def _task(
     batch_images: int,
     cache: IO[bytes],
 ) -> Task:
-    """Return the images of `rows`, decoded once into the file `cache`: several passes read them."""
+    """Return the images of `rows`, decoded once into the file `cache` for several passes."""
     size = model.architecture.image_size
     pixels = np.memmap(cache, dtype=np.uint8, mode="w+", shape=(len(rows), size, size, 3))
     for start in range(0, len(rows), batch_images):
