@@ -17,10 +17,9 @@ import torch
 from torch.nn import functional as F
 from training_report import machine, spread
 
-from clip_sae.analyses.steering.measures import Words, measure
+from clip_sae.analyses.steering.layer_summary import LayerSummary, Thresholds, resample_weights
 from clip_sae.analyses.steering.routes import Routes
-from clip_sae.analyses.steering.sampling import resample_weights
-from clip_sae.analyses.steering.summary import LayerSummary, Thresholds
+from clip_sae.analyses.steering.unit_measures import Words, measure
 from clip_sae.clip.model import load_clip
 from clip_sae.planning.architecture import ModelSource
 from clip_sae.planning.specs import write_text

@@ -1,6 +1,6 @@
 """Names of units in tables."""
 
-from clip_sae.analyses.steering.steered import SteeredLayer
+from clip_sae.analyses.steering.measure import SteeredLayer
 
 
 def test_labels_tell_saes_apart():

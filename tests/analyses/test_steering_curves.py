@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses.steering.curves import half_saturation, onset
+from clip_sae.analyses.steering.strength_curves import half_saturation, onset
 
 STRENGTHS = np.array([-20.0, -5.0, 0.0, 5.0, 10.0, 20.0, 50.0, 150.0])
 

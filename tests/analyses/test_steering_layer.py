@@ -10,17 +10,16 @@ from clip_towers import images_of, sae_for
 from torch.nn import functional as F
 
 from clip_sae.analyses.shared.blocks import Blocks
-from clip_sae.analyses.steering.layer import (
+from clip_sae.analyses.steering.layer_summary import Thresholds
+from clip_sae.analyses.steering.layer_tables import (
     GRID_COLUMNS,
-    Settings,
-    measure_layer,
-    measure_part,
-    n_blocks,
+    LayerRun,
+    SteeringSettings,
+    n_chunks,
 )
 from clip_sae.analyses.steering.routes import Routes
-from clip_sae.analyses.steering.summary import Thresholds
-from clip_sae.analyses.steering.traces import COLUMNS, choose_units, trace_units
-from clip_sae.analyses.steering.units import KINDS, latent_units, units_of
+from clip_sae.analyses.steering.steered_units import KINDS, latent_units, units_of
+from clip_sae.analyses.steering.strength_curves import COLUMNS, choose_units, trace_units
 from clip_sae.clip.head import Head
 from clip_sae.clip.model import load_clip
 from clip_sae.planning.scatter import share
@@ -68,9 +67,9 @@ def test_planted_latents_come_out_exactly(closed_form):
     routes, x = planted_routes(closed_form=closed_form)
     sae = planted_sae([(0,), (1,), (0, 1), (2, 3, 4, 5)])
     units = latent_units(x, sae, np.array([True, True, True, False]))
-    settings = Settings(1e4, (0.0, 10.0, 1e4), THRESHOLDS, grid_units=None, resamples=200)
+    settings = SteeringSettings(1e4, (0.0, 10.0, 1e4), THRESHOLDS, grid_units=None, resamples=200)
     words = [f"w{v}" for v in range(D)]
-    tables = measure_layer(units, routes, words, settings, progress=False)
+    tables = LayerRun(units, routes, words, settings, progress=False).tables()
     mean = routes.clean.double().mean(0).numpy()
     floor = float(np.square(mean).sum())
     for strength in ("10000.0", "inf"):
@@ -102,8 +101,8 @@ def test_onset_and_half_saturation_of_a_planted_latent_lie_where_its_grid_says()
     routes, x = planted_routes()
     units = latent_units(x, planted_sae([(0,), (1,)]), np.ones(2, dtype=bool))
     strengths = tuple(np.linspace(0, 20, 81))
-    settings = Settings(20.0, strengths, THRESHOLDS, grid_units=None, resamples=100)
-    tables = measure_layer(units, routes, [str(v) for v in range(D)], settings, progress=False)
+    settings = SteeringSettings(20.0, strengths, THRESHOLDS, grid_units=None, resamples=100)
+    tables = LayerRun(units, routes, [str(v) for v in range(D)], settings, progress=False).tables()
     curve = tables.grid[tables.grid.unit == 0]
     row = tables.units[tables.units.unit == 0].iloc[0]
     before = curve[curve.strength.astype(float) < row.onset - 1e-9].steerability.max()
@@ -123,9 +122,9 @@ def measure_tiny(tower, units=None, sequences=128, grid_units=None, **options):
     tiny, x, sae, text = tower
     units = latent_units(x, sae, np.ones(48, dtype=bool)) if units is None else units
     routes = Routes(tiny, 1, x, text, 20.0, sequences_per_batch=sequences)
-    settings = Settings(150.0, STRENGTHS, THRESHOLDS, grid_units, resamples=100)
+    settings = SteeringSettings(150.0, STRENGTHS, THRESHOLDS, grid_units, resamples=100)
     words = [f"word {i}" for i in range(12)]
-    return measure_layer(units, routes, words, settings, progress=False, **options)
+    return LayerRun(units, routes, words, settings, progress=False, **options).tables()
 
 
 def test_batches_of_units_and_of_sequences_change_nothing(tower):
@@ -277,11 +276,11 @@ def test_random_directions_are_always_a_sample(tower):
     assert np.isnan(widths["random"]) and np.isfinite(widths["pca"])
 
 
-def test_nothing_to_follow_is_said(tower):
+def test_a_layer_without_alive_latents_raises(tower):
     tiny, x, sae, text = tower
     units = latent_units(x, sae, np.zeros(48, dtype=bool))
     routes = Routes(tiny, 1, x, text, 20.0)
-    with pytest.raises(ValueError, match="there is no living unit to follow"):
+    with pytest.raises(ValueError, match="no latent of this layer is alive"):
         trace_units(units, routes, ["a"] * 12, [], STRENGTHS, strength=150.0, gamma=0.1)
 
 
@@ -297,22 +296,23 @@ def test_a_unit_that_does_not_exist_is_named(tower):
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_units_measured_by_several_jobs_give_the_same_tables(tower, tmp_path, monkeypatch, n):
-    """48 units in blocks of 20: parts in any order, one missing, one torn by a kill."""
-    monkeypatch.setattr("clip_sae.analyses.steering.layer.BLOCK_UNITS", 20)
+    """48 units in chunks of 20: parts in any order, one missing, one torn by a kill."""
+    monkeypatch.setattr("clip_sae.analyses.steering.layer_tables.CHUNK_UNITS", 20)
     tiny, x, sae, text = tower
     units = latent_units(x, sae, np.arange(48) % 3 > 0)
     routes = Routes(tiny, 1, x, text, 20.0)
-    settings = Settings(150.0, STRENGTHS, THRESHOLDS, grid_units=12, resamples=100)
+    settings = SteeringSettings(150.0, STRENGTHS, THRESHOLDS, grid_units=12, resamples=100)
     run = (units, routes, [f"word {i}" for i in range(12)], settings)
-    whole = measure_layer(*run, progress=False)
-    blocks = Blocks(tmp_path / "blocks", {"dataset": "a"})
+    whole = LayerRun(*run, progress=False).tables()
+    chunks = Blocks(tmp_path / "blocks", {"dataset": "a"})
     for i in reversed(range(1, n + 1)):
-        measure_part(*run, blocks, share(n_blocks(48), f"{i}-of-{n}"), progress=False)
-    files = sorted(blocks.folder.glob("*.npz"))
+        one = LayerRun(*run, chunks=chunks, progress=False)
+        one.measure_chunks(share(n_chunks(48), f"{i}-of-{n}"))
+    files = sorted(chunks.folder.glob("*.npz"))
     assert len(files) == 2 * 3
     files[0].unlink()
     files[3].write_bytes(files[3].read_bytes()[:100])
-    split = measure_layer(*run, blocks=blocks, progress=False)
+    split = LayerRun(*run, chunks=chunks, progress=False).tables()
     for table in ("units", "layer", "grid"):
         assert_same(getattr(whole, table), getattr(split, table))
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses.steering.measures import Words, measure, steerability_floor
+from clip_sae.analyses.steering.unit_measures import Words, measure, steerability_floor
 
 
 def distributions(seed, *shape, sharpness=3.0):

@@ -8,7 +8,7 @@ from plain_edits import set_coordinates, set_latents
 from torch.nn import functional as F
 
 from clip_sae.analyses.steering.routes import Routes
-from clip_sae.analyses.steering.units import (
+from clip_sae.analyses.steering.steered_units import (
     KINDS,
     equal_push_units,
     latent_units,

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.steering.sampling import choose_images, resample_weights, systematic_sample
+from clip_sae.analyses.steering.layer_summary import resample_weights
+from clip_sae.analyses.steering.layer_tables import systematic_sample
+from clip_sae.analyses.steering.measure import choose_images
 
 
 def manifest(n_classes=4, per_class=6):

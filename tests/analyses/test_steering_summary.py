@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from clip_sae.analyses.steering.measures import Words, measure
-from clip_sae.analyses.steering.sampling import resample_weights
-from clip_sae.analyses.steering.summary import DISPERSIONS, PERFECT, LayerSummary, Thresholds
+from clip_sae.analyses.steering.layer_summary import (
+    DISPERSIONS,
+    PERFECT,
+    LayerSummary,
+    Thresholds,
+    resample_weights,
+)
+from clip_sae.analyses.steering.unit_measures import Words, measure
 from clip_sae.metrics import rank_correlation
 
 N_UNITS, N_IMAGES, N_WORDS = 14, 9, 8

@@ -6,7 +6,7 @@ import os
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.steering.tables import gather_tables
+from clip_sae.analyses.steering.gathered_tables import gather_tables
 from clip_sae.files import csv_text, write_output
 
 TABLE = pd.DataFrame(

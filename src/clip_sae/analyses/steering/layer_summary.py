@@ -1,11 +1,10 @@
-"""The numbers of a layer, with intervals: means, shares and the words that its units name.
+"""Summary of a layer, with intervals: means, shares and the words that its units name.
 
-Steering paper Eqs 6, 7 and 8. The units of a batch are added one after another, so that nothing of
-size units × images × words is ever kept; summaries of blocks of units merge into one of all, in
-their order, which makes a split measurement equal a whole one. Images are resampled, the same ones
-for every unit; where units are a sample of those that exist, they are resampled as well (but not in
-counts of different words, which a resample with repeated units would always lower: those are of
-this sample).
+Steering paper Eqs 6, 7 and 8. Units are added batch by batch, so that no table of units × images ×
+words is ever kept. Summaries of chunks of units merge in their order, so a split measurement equals
+a whole one. Images are resampled, the same ones for every unit; a sample of units is resampled as
+well, except in counts of different words, which repeated units would always lower: those counts
+describe this sample.
 """
 
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clip_sae.analyses.steering.measures import UnitMeasures
+from clip_sae.analyses.steering.unit_measures import UnitMeasures
 from clip_sae.metrics import percentile_interval, rank_correlation
 
 PERFECT = 0.9
@@ -26,7 +25,7 @@ _RANKED = 200  # resamples of the rank correlation: it needs S of every unit in 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """γ of Eq. 7 (strict) and the β of Eq. 8."""
+    """γ of Eq. 7 (strict) and the values of β of Eq. 8."""
 
     gamma: float
     beta: tuple[float, ...]
@@ -43,8 +42,8 @@ class LayerSummary:
     Args:
         weights: [resample, image], each row sums to 1.
         n_words: size of the vocabulary.
-        sampled: the units are a sample: resample them too (Poisson weights, mean 1).
-        seed: of the resampling of units, a number or several, as of a block.
+        sampled: True resamples the units too, as they are a sample (Poisson weights, mean 1).
+        seed: of the resampling of units, one number or several.
     """
 
     weights: Tensor
@@ -70,7 +69,7 @@ class LayerSummary:
         self._ranked: list[np.ndarray] = []
 
     def add(self, measures: UnitMeasures, alive: np.ndarray, limit_cosine: Tensor) -> None:
-        """Add a batch: its measures, which units are alive [unit], their cosines [unit, image]."""
+        """Add a batch: its measures, `alive` [unit] bool and `limit_cosine` [unit, image]."""
         weights = self.weights.to(measures.gram.dtype)
         drawn = ((weights @ measures.gram) * weights).sum(-1)  # S [unit resample]
         excess = measures.steerability_printed - measures.steerability
@@ -105,8 +104,8 @@ class LayerSummary:
         )
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that was added, as arrays: `merge` takes them."""
-        named = _array_of_bits(self._named)
+        """Return everything that was added, as arrays for `merge`."""
+        named = np.packbits(self._named.cpu().numpy(), axis=-1)
         sums = {f"sum|{name}": values for name, values in self._sums.items()}
         rows = {f"row|{key}": self._column(key) for key in self._rows[0]}
         counts = {"units": self._units, "alive": self._alive, "above": self._above}
@@ -132,7 +131,7 @@ class LayerSummary:
     def _add_named(self, measures: UnitMeasures, drawn: Tensor, weights: Tensor) -> None:
         """Mark the word of each unit that is above a level, in each resample.
 
-        A resample's first word is looked for among the unit's ten strongest.
+        A resample's first word is the best of the unit's ten strongest.
         """
         near = drawn.amax(1) > min(self.thresholds.both)
         if not bool(near.any()):
@@ -182,9 +181,9 @@ class LayerSummary:
         return sum(int(part["alive"].sum()) for part in self._rows)
 
     def _rank_row(self, name: str, dispersion: np.ndarray, s: np.ndarray) -> dict:
-        """Rank correlation of a dispersion and S; each resample has its own S, not dispersion.
+        """Return the rank correlation of a dispersion and S; resamples change only S.
 
-        No interval where units are a sample: it would be that of these units alone.
+        A sample of units gets no interval: it would describe these units alone.
         """
         if self.sampled:
             return _row(f"{name}_rank_correlation", rank_correlation(dispersion, s))
@@ -200,10 +199,20 @@ class LayerSummary:
         return float(floor), _array(drawn)
 
 
-def _excess(variance: Tensor, weights: Tensor) -> Tensor:
-    """What resampling adds to the square of a mean, on average: the variance over n images.
+def resample_weights(n_images: int, n_resamples: int, seed: int) -> np.ndarray:
+    """Return [resample, image] float64, rows sum to 1: the weight of each image in each resample.
 
-    Taken off each draw; otherwise an interval of few images would lie above its own estimate.
+    The same for every unit, kind and layer, so that comparisons are paired.
+    """
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(n_images, np.full(n_images, 1 / n_images), size=n_resamples)
+    return counts / n_images
+
+
+def _excess(variance: Tensor, weights: Tensor) -> Tensor:
+    """Return what resampling adds to the square of a mean, on average: the variance over n images.
+
+    Each draw is lowered by it; otherwise an interval of few images would lie above its estimate.
     """
     return variance / weights.shape[1]
 
@@ -219,10 +228,6 @@ def _mean(values: np.ndarray) -> float:
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(a, b, out=np.full(len(a), np.nan), where=b > 0)
-
-
-def _array_of_bits(values: Tensor) -> np.ndarray:
-    return np.packbits(values.cpu().numpy(), axis=-1)
 
 
 def _array(values: Tensor) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""All units of one kind at one layer, at two strengths and along the whole grid: three tables.
+"""Three tables of all units of one kind at one layer: units, layer and grid of strengths.
 
 Steering paper §6, Eqs 4 to 8, 10 and 11. Every unit is measured at one finite strength and at its
-limit; the grid of strengths at all units where the closed form makes it cheap, else at a sample.
-Units are measured in blocks, each for itself, so that a measurement resumes and splits over jobs.
+limit. All units run the grid where the closed form makes it cheap, else a sample of them does.
+Each chunk of units is measured on its own, so that a measurement resumes and splits over jobs.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,16 +15,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from clip_sae.analyses.shared.blocks import Blocks
-from clip_sae.analyses.steering.curves import half_saturation, onset
-from clip_sae.analyses.steering.measures import UnitMeasures, Words, measure, steerability_floor
+from clip_sae.analyses.steering.gathered_tables import strength_name
+from clip_sae.analyses.steering.layer_summary import LayerSummary, Thresholds, resample_weights
 from clip_sae.analyses.steering.routes import Routes, Steered
-from clip_sae.analyses.steering.sampling import resample_weights, systematic_sample
-from clip_sae.analyses.steering.summary import LayerSummary, Thresholds
-from clip_sae.analyses.steering.tables import strength_name
-from clip_sae.analyses.steering.units import Units
+from clip_sae.analyses.steering.steered_units import SteeredUnits
+from clip_sae.analyses.steering.strength_curves import half_saturation, onset
+from clip_sae.analyses.steering.unit_measures import (
+    UnitMeasures,
+    Words,
+    measure,
+    steerability_floor,
+)
 
 INFINITY = float("inf")
-BLOCK_UNITS = 256  # sums are taken block by block: another size is another last digit
+CHUNK_UNITS = 256  # sums run chunk by chunk: another size changes the last digit
 PER_UNIT = (
     *("delta_p", "total_variation", "steerability", "steerability_printed", "n_effective"),
     *("d_f", "d_f_authors", "dispersion_own"),
@@ -51,13 +55,13 @@ class LayerTables:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What is measured.
+class SteeringSettings:
+    """Strengths, thresholds and sizes of a measurement.
 
     Attributes:
         strength: the finite strength at which every unit is measured (the paper: 150).
-        strengths: the grid, ascending, which holds `strength`.
-        grid_units: units that run the grid; None is all of them, 0 none.
+        strengths: the grid, ascending, with `strength` in it.
+        grid_units: number of units that run the grid; None is all of them, 0 none.
         resamples, seed: of the bootstrap over images.
     """
 
@@ -69,105 +73,111 @@ class Settings:
     seed: int = 0
 
 
-def measure_layer(
-    units: Units,
-    routes: Routes,
-    words: Sequence[str],
-    settings: Settings,
-    *,
-    units_per_batch: int = 16,
-    blocks: Blocks | None = None,
-    progress: bool = True,
-) -> LayerTables:
-    """Return the tables of `units`, steered by `routes` over the vocabulary `words`.
-
-    `blocks` are those that `measure_part` or a run before this one measured, and keep the others.
-
-    `units` has UNIT_COLUMNS: strength is "150.0" or "inf"; top_words and top_changes are "a|b|…",
-    ten; push is the mean of ‖x′ − x‖ over tokens and images, NaN for inf; onset and half_saturation
-    are NaN where the grid did not run; the rest is as in UnitMeasures. `layer` has LAYER_COLUMNS.
-    """
-    run = _Run(units, routes, words, settings, units_per_batch, blocks or Blocks())
-    everyone = np.arange(len(units))
-    n_grid = len(units) if settings.grid_units is None else min(settings.grid_units, len(units))
-    strengths = settings.strengths if n_grid else (settings.strength,)
-    others = [s for s in strengths if s != settings.strength]
-    total = 2 * len(units) + n_grid * len(others)
-    with tqdm(total=total, desc=units.kind, unit="unit", disable=not progress) as bar:
-        at, summary = run.measure(everyone, settings.strength, bar)
-        limit, limit_summary = run.measure(everyone, INFINITY, bar)
-        chosen = systematic_sample(at["steerability"].to_numpy(), n_grid, seed=settings.seed)
-        found = {settings.strength: (at.iloc[chosen], None)}
-        found |= {s: run.measure(chosen, s, bar) for s in others}
-    grid = [found[s][0] for s in strengths]
-    curves = np.stack([part["steerability"] for part in grid], axis=1)  # [unit strength]
-    start = np.full(len(units), np.nan)
-    half = start.copy()
-    start[chosen] = onset(strengths, curves, settings.thresholds.gamma)
-    half[chosen] = half_saturation(strengths, curves, settings.strength)
-    rows = pd.concat([at, limit], ignore_index=True)
-    rows = rows.assign(onset=start[rows["unit"]], half_saturation=half[rows["unit"]])
-    rows["unit"] = units.ids[rows["unit"]]
-    summaries = [summary, limit_summary, *(found[s][1] for s in others)]
-    layer = pd.concat(summaries, ignore_index=True)
-    grid_table = pd.concat(grid, ignore_index=True)
-    grid_table["top_word"] = grid_table["top_words"].str.split("|").str[0]
-    grid_table["unit"] = units.ids[grid_table["unit"]]
-    return LayerTables(rows[UNIT_COLUMNS], layer[LAYER_COLUMNS], grid_table[GRID_COLUMNS])
+def n_chunks(n_units: int) -> int:
+    """Return the number of chunks of so many units."""
+    return len(_spans(n_units))
 
 
-def measure_part(
-    units: Units,
-    routes: Routes,
-    words: Sequence[str],
-    settings: Settings,
-    blocks: Blocks,
-    which: Iterable[int],
-    *,
-    units_per_batch: int = 16,
-    progress: bool = True,
-) -> None:
-    """Measure some of the `n_blocks` blocks at the finite strength and the limit, into `blocks`."""
-    run = _Run(units, routes, words, settings, units_per_batch, blocks)
-    spans = [span for span in (_blocks(len(units))[k] for k in which)]
-    total = 2 * sum(stop - start for _, start, stop in spans)
-    with tqdm(total=total, desc=units.kind, unit="unit", disable=not progress) as bar:
-        for strength in (settings.strength, INFINITY):
-            for _ in run.parts(np.arange(len(units)), strength, spans, bar):
-                pass
-
-
-def n_blocks(n_units: int) -> int:
-    """Blocks of so many units."""
-    return len(_blocks(n_units))
-
-
-def _blocks(n: int) -> list[tuple[int, int, int]]:
-    """(number, first unit, end) of each block."""
+def _spans(n: int) -> list[tuple[int, int, int]]:
+    """Return (number, first unit, end) of each chunk."""
     return [
-        (k, start, min(start + BLOCK_UNITS, n)) for k, start in enumerate(range(0, n, BLOCK_UNITS))
+        (k, start, min(start + CHUNK_UNITS, n)) for k, start in enumerate(range(0, n, CHUNK_UNITS))
     ]
 
 
-class _Run:
-    """What stays the same between strengths."""
+def systematic_sample(values: np.ndarray, n: int, *, seed: int) -> np.ndarray:
+    """Return indices, ascending, of `n` units spread evenly over the order of `values` [unit].
 
-    def __init__(self, units, routes, words, settings, units_per_batch, blocks) -> None:
-        self.units, self.routes, self.settings, self.blocks = units, routes, settings, blocks
+    Every unit has the same chance, so means need no weights, and units of every size are drawn.
+    """
+    values = np.asarray(values)
+    if n >= len(values):
+        return np.arange(len(values))
+    order = np.argsort(values, kind="stable")
+    ranks = (np.arange(n) + np.random.default_rng(seed).random()) * len(values) / n
+    return np.sort(order[ranks.astype(np.int64)])
+
+
+class LayerRun:
+    """The measurement of `units`, steered by `routes` over the vocabulary `words`.
+
+    Args:
+        chunks: keeps measured chunks, and returns those of an earlier run or of other jobs.
+    """
+
+    def __init__(
+        self,
+        units: SteeredUnits,
+        routes: Routes,
+        words: Sequence[str],
+        settings: SteeringSettings,
+        *,
+        units_per_batch: int = 16,
+        chunks: Blocks | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.units, self.routes, self.settings = units, routes, settings
         self.names, self.units_per_batch = np.asarray(words, dtype=object), units_per_batch
+        self.chunks, self.progress = chunks or Blocks(), progress
         self.words = Words.of(routes.text)
         self.floor = steerability_floor(routes.clean)
         self.mu_v_norm = float(torch.linalg.vector_norm(self.words.mean))
         drawn = resample_weights(len(routes.x), settings.resamples, settings.seed)
         self.weights = torch.from_numpy(drawn).float().to(routes.x.device)
 
-    def measure(self, chosen: np.ndarray, strength: float, bar) -> tuple:
+    def tables(self) -> LayerTables:
+        """Return the three tables.
+
+        `units` has UNIT_COLUMNS: strength is "150.0" or "inf"; top_words and top_changes are
+        "a|b|…", ten; push is the mean of ‖x′ − x‖ over tokens and images, NaN for inf; onset and
+        half_saturation are NaN where the grid did not run; the rest is as in UnitMeasures. `layer`
+        has LAYER_COLUMNS.
+        """
+        units, settings = self.units, self.settings
+        everyone = np.arange(len(units))
+        n_grid = len(units) if settings.grid_units is None else min(settings.grid_units, len(units))
+        strengths = settings.strengths if n_grid else (settings.strength,)
+        others = [s for s in strengths if s != settings.strength]
+        with self._bar(2 * len(units) + n_grid * len(others)) as bar:
+            at, summary = self._measure(everyone, settings.strength, bar)
+            limit, limit_summary = self._measure(everyone, INFINITY, bar)
+            chosen = systematic_sample(at["steerability"].to_numpy(), n_grid, seed=settings.seed)
+            found = {settings.strength: (at.iloc[chosen], None)}
+            found |= {s: self._measure(chosen, s, bar) for s in others}
+        grid = [found[s][0] for s in strengths]
+        curves = np.stack([part["steerability"] for part in grid], axis=1)  # [unit strength]
+        start = np.full(len(units), np.nan)
+        half = start.copy()
+        start[chosen] = onset(strengths, curves, settings.thresholds.gamma)
+        half[chosen] = half_saturation(strengths, curves, settings.strength)
+        rows = pd.concat([at, limit], ignore_index=True)
+        rows = rows.assign(onset=start[rows["unit"]], half_saturation=half[rows["unit"]])
+        rows["unit"] = units.ids[rows["unit"]]
+        summaries = [summary, limit_summary, *(found[s][1] for s in others)]
+        layer = pd.concat(summaries, ignore_index=True)
+        grid_table = pd.concat(grid, ignore_index=True)
+        grid_table["top_word"] = grid_table["top_words"].str.split("|").str[0]
+        grid_table["unit"] = units.ids[grid_table["unit"]]
+        return LayerTables(rows[UNIT_COLUMNS], layer[LAYER_COLUMNS], grid_table[GRID_COLUMNS])
+
+    def measure_chunks(self, which: Iterable[int]) -> None:
+        """Measure some of the `n_chunks` chunks at the finite strength and the limit."""
+        spans = [_spans(len(self.units))[k] for k in which]
+        with self._bar(2 * sum(stop - start for _, start, stop in spans)) as bar:
+            for strength in (self.settings.strength, INFINITY):
+                for _ in self._parts(np.arange(len(self.units)), strength, spans, bar):
+                    pass
+
+    def _bar(self, total: int) -> tqdm:
+        return tqdm(total=total, desc=self.units.kind, unit="unit", disable=not self.progress)
+
+    def _measure(self, chosen: np.ndarray, strength: float, bar) -> tuple:
         """Return (unit rows, layer rows) of the units `chosen` [unit] at one strength.
 
-        `unit` is the place among the units here; `measure_layer` puts their own numbers in.
+        `unit` is the index among the units here; `tables` replaces it by their own number.
         """
         summary, tables = self._summary(len(chosen)), []
-        for state in self.parts(chosen, strength, _blocks(len(chosen)), bar):
+        for state in self._parts(chosen, strength, _spans(len(chosen)), bar):
             summary.merge(state)
             columns = (name for name in state if name.startswith("table|"))
             tables.append(
@@ -187,21 +197,21 @@ class _Run:
         )
         return rows, layer
 
-    def parts(
+    def _parts(
         self, chosen: np.ndarray, strength: float, spans: Iterable[tuple[int, int, int]], bar
     ) -> Iterator[Mapping[str, np.ndarray]]:
-        """Yield each block's state of its summary, and the columns of its rows as "table|…"."""
+        """Yield each chunk's state of its summary, and the columns of its rows as "table|…"."""
         for k, start, stop in spans:
             name = f"{strength_name(strength)}-{len(chosen)}-{k:05d}"
-            yield self.blocks.get(
+            yield self.chunks.get(
                 name,
-                lambda k=k, part=chosen[start:stop]: self._block(k, part, len(chosen), strength),
+                lambda k=k, part=chosen[start:stop]: self._chunk(k, part, len(chosen), strength),
             )
             bar.update(stop - start)
 
     @torch.inference_mode()
-    def _block(self, k: int, chosen: np.ndarray, n: int, strength: float) -> dict[str, np.ndarray]:
-        summary, tables = self._summary(n, block=k), []
+    def _chunk(self, k: int, chosen: np.ndarray, n: int, strength: float) -> dict[str, np.ndarray]:
+        summary, tables = self._summary(n, chunk=k), []
         for index, steered, push in self._batches(chosen, strength):
             measures = measure(steered.probabilities, self.routes.clean, self.words)
             alive = self.units.alive[index]
@@ -221,14 +231,14 @@ class _Run:
             for name in rows
         }
 
-    def _summary(self, n: int, block: int = 0) -> LayerSummary:
+    def _summary(self, n: int, chunk: int = 0) -> LayerSummary:
         return LayerSummary(
             self.weights,
             len(self.names),
             self.settings.thresholds,
-            # There is no end of random directions: those measured are always a sample.
+            # Random directions are infinitely many: those measured are always a sample.
             sampled=n < self.units.n_existing or self.units.kind == "random",
-            seed=(self.settings.seed, block),
+            seed=(self.settings.seed, chunk),
         )
 
     def _batches(self, chosen, strength: float) -> Iterator[tuple[np.ndarray, Steered, object]]:

@@ -1,8 +1,8 @@
-"""The numbers of one unit: how much, how sharply and towards which words it moves the answer.
+"""Measures of one unit: how much, how sharply and towards which words it moves the answer.
 
 Steering paper Eqs 4, 5, 10 and 11. P̃_i and P_i are the steered and the clean distribution over
 words of image i, d_i = P̃_i − P_i, and a bar is the mean over images. Where the paper's equation
-and its code differ, both are here under their own names.
+and its code differ, this module computes both under their own names.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ TOP_WORDS = 10
 
 @dataclass(frozen=True)
 class Words:
-    """The vocabulary as Eqs 10 and 11 see it: unit text embeddings [word, d_embed].
+    """The vocabulary of Eqs 10 and 11.
 
     Attributes:
+        text: unit text embeddings [word, d_embed].
         mean: μ_V [d_embed]; distance: ‖t_v − μ_V‖ [word].
     """
 
@@ -33,7 +34,7 @@ class Words:
 
 @dataclass(frozen=True)
 class UnitMeasures:
-    """Measures of a batch of units, tensors [unit] unless said otherwise.
+    """Measures of a batch of units, tensors [unit] unless noted.
 
     Attributes:
         delta_p: max_v d̄_v (Eq. 4 as plotted); total_variation: ½‖d̄‖₁.
@@ -45,7 +46,7 @@ class UnitMeasures:
             dispersion_own: Σ_v P̃̄_v ‖t_v − Σ_w P̃̄_w t_w‖².
         top_words, top_changes: the words of the largest d̄_v, and these [unit, 10].
         top_word_image0: argmax_v P̃_0v, of the first image alone.
-        gram: d_i · d_k [unit, image, image], all that a resample of the images needs.
+        gram: d_i · d_k [unit, image, image]; resampling the images needs nothing else.
         top_image_changes: d_iv of `top_words` [unit, image, 10].
     """
 
