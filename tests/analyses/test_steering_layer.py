@@ -1,4 +1,4 @@
-"""The tables of a layer: planted latents come out exactly, and batches change nothing."""
+"""The tables of a layer: planted latents are recovered exactly, and batches change nothing."""
 
 from types import SimpleNamespace
 
@@ -41,7 +41,7 @@ class Planted:
 
 
 def planted_routes(n_images=24, closed_form=True):
-    """Tokens without a preference for the words that are planted, and the words' directions."""
+    """Return routes and tokens [image, token, D] that prefer none of the planted words."""
     generator = torch.Generator().manual_seed(0)
     x = torch.zeros(n_images, 3, D)
     x[..., 6:] = torch.randn(n_images, 3, 6, generator=generator)
@@ -51,7 +51,7 @@ def planted_routes(n_images=24, closed_form=True):
 
 
 def planted_sae(groups):
-    """Latent j writes the sum of the axes of the words in groups[j]; it never fires by itself."""
+    """Return an SAE whose latent j writes the axes of the words in groups[j] and never fires."""
     sae = Sae(D, len(groups), "vanilla", input_norm="none")
     rows = torch.zeros(len(groups), D)
     for row, words in zip(rows, groups, strict=True):
@@ -62,7 +62,7 @@ def planted_sae(groups):
 
 
 @pytest.mark.parametrize("closed_form", [True, False])
-def test_planted_latents_come_out_exactly(closed_form):
+def test_planted_latents_are_recovered_exactly(closed_form):
     """One word: S = 1 − 2P̄ + ‖P̄‖² and perfect; n words: 1/n of it; the whole residual: none."""
     routes, x = planted_routes(closed_form=closed_form)
     sae = planted_sae([(0,), (1,), (0, 1), (2, 3, 4, 5)])
@@ -136,7 +136,7 @@ def test_batches_of_units_and_of_sequences_change_nothing(tower):
         pd.testing.assert_frame_equal(one.drop(columns=loose), two.drop(columns=loose), atol=1e-4)
 
 
-def test_a_sample_of_units_keeps_their_numbers_and_says_so(tower):
+def test_a_sample_of_units_keeps_their_numbers_and_its_origin(tower):
     _, x, sae, _ = tower
     whole = measure_tiny(tower)
     units = units_of("latent", x, sae, lambda _: np.ones(48, dtype=bool), n=10, seed=4)
@@ -156,7 +156,7 @@ def test_a_sample_of_units_keeps_their_numbers_and_says_so(tower):
     assert at[1].high - at[1].low > at[0].high - at[0].low
 
 
-def test_the_grid_of_a_sample_says_that_its_units_are_one(tower):
+def test_the_grid_of_a_sample_states_its_size(tower):
     tables = measure_tiny(tower, grid_units=6)
     assert list(tables.grid.columns) == GRID_COLUMNS
     assert tables.grid.groupby("strength").unit.nunique().tolist() == [6] * len(STRENGTHS)
@@ -180,10 +180,10 @@ def test_without_a_grid_every_unit_is_measured_at_one_strength_and_the_limit(tow
 
 def test_every_kind_of_unit_can_be_measured(tower):
     _, x, sae, _ = tower
-    asked = []
+    seen = []
 
     def alive(of):
-        asked.append(of)
+        seen.append(of)
         return np.arange(len(of.W_dec)) % 2 == 0
 
     sizes = {}
@@ -195,7 +195,7 @@ def test_every_kind_of_unit_can_be_measured(tower):
         assert np.isfinite(tables.units.steerability).all()
     whole = {"latent": 48, "random_sae": 48, "random": 20}
     assert sizes == {kind: (20, whole.get(kind, 32)) for kind in KINDS}
-    assert asked[0] is sae and asked[1] is not sae and len(asked) == 2
+    assert seen[0] is sae and seen[1] is not sae and len(seen) == 2
     assert len(units_of("random", x, sae, alive)) == 48
     with pytest.raises(ValueError, match="'head' do not exist; write latent, neuron"):
         units_of("head", x, sae, alive)
@@ -232,7 +232,7 @@ def test_chosen_units_are_alive_different_and_of_their_roles():
     )
     found = choose_units(table, strength="150.0", gamma=0.1)
     assert found == [(1, "perfect"), (2, "tight"), (4, "diffuse")]
-    # nothing below γ: the least steerable stands for the diffuse one; no unit of a few words
+    # without S below γ the least steerable unit is the diffuse one; no unit names a few words
     table = scored([(7, 0.95, 1.0, 0.9, True), (8, 0.5, 9.0, 0.9, True)])
     assert choose_units(table, strength="150.0", gamma=0.1) == [(7, "perfect"), (8, "diffuse")]
     assert choose_units(table.assign(alive=False), strength="150.0", gamma=0.1) == []
@@ -248,8 +248,8 @@ def test_a_trace_follows_its_words_and_agrees_with_the_grid(tower):
     traces = trace_units(units, routes, words, chosen, STRENGTHS, **level)
     assert list(traces.columns) == COLUMNS
     assert set(traces.scope) == {"image0", "mean"} and (traces.n_images == 5).all()
-    per_place = traces.groupby(["unit", "scope", "strength"]).word.nunique()
-    assert (per_place >= 3).all() and per_place.groupby(["unit", "scope"]).nunique().eq(1).all()
+    per_curve = traces.groupby(["unit", "scope", "strength"]).word.nunique()
+    assert (per_curve >= 3).all() and per_curve.groupby(["unit", "scope"]).nunique().eq(1).all()
     tables = measure_tiny(tower)
     grid = tables.grid[tables.grid.unit.isin([7, 31])].astype({"strength": float})
     joined = traces.merge(grid, on=["unit", "strength"], suffixes=("", "_grid"))
@@ -265,7 +265,7 @@ def test_a_trace_follows_its_words_and_agrees_with_the_grid(tower):
 
 
 def test_random_directions_are_always_a_sample(tower):
-    """Of infinitely many, so that their intervals hold the choice as well."""
+    """They are infinitely many, so intervals include the choice of directions."""
     _, x, sae, _ = tower
     widths = {}
     for kind in ("random", "pca"):
@@ -284,7 +284,7 @@ def test_a_layer_without_alive_latents_raises(tower):
         trace_units(units, routes, ["a"] * 12, [], STRENGTHS, strength=150.0, gamma=0.1)
 
 
-def test_a_unit_that_does_not_exist_is_named(tower):
+def test_a_missing_unit_raises(tower):
     tiny, x, sae, text = tower
     units = latent_units(x, sae, np.ones(48, dtype=bool))
     routes = Routes(tiny, 1, x, text, 20.0)

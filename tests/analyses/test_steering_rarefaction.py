@@ -1,4 +1,4 @@
-"""Expected words among some of the units: the closed form against every possible choice."""
+"""Expected words among some of the units: the closed form against every choice."""
 
 from itertools import combinations
 

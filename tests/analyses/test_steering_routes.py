@@ -7,6 +7,7 @@ from clip_towers import images_of, sae_for
 from plain_edits import set_coordinates, set_latents
 from torch.nn import functional as F
 
+from clip_sae.analyses.shared.untrained import untrained_sae
 from clip_sae.analyses.steering.routes import Routes
 from clip_sae.analyses.steering.steered_units import (
     KINDS,
@@ -16,7 +17,6 @@ from clip_sae.analyses.steering.steered_units import (
     neuron_units,
     pca_directions,
     random_directions,
-    untrained_sae,
 )
 
 N_LAYERS = 3
@@ -109,7 +109,7 @@ def test_steering_a_unit_to_its_own_value_changes_nothing(tiny, residuals, text,
     torch.testing.assert_close(found.probabilities, clean, rtol=0, atol=2e-6)
 
 
-def test_clean_is_what_the_model_says(tiny, residuals, text):
+def test_clean_equals_the_models_own_answer(tiny, residuals, text):
     images = F.normalize(tiny.run_from(residuals[0], 0), dim=-1)
     expected = (20.0 * images @ text.T).softmax(-1)
     for layer in range(N_LAYERS):

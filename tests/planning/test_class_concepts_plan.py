@@ -28,7 +28,7 @@ def plan_of(edits: dict) -> Plan:
 
 
 def digests(plan: Plan) -> dict[str, str]:
-    """{rule, or name of a final file: digest}."""
+    """Return {rule, or name of a final file: digest}."""
     [counts] = [step for step in plan.steps.values() if step.rule.name == "count_classes"]
     ends = {name: f"{plan.results}/class_concepts.{name}" for name in ("csv", "png", "md")}
     found = {name: plan.steps[path].artefacts[0].digest for name, path in ends.items()}
