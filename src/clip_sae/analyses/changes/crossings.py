@@ -117,12 +117,13 @@ def answer_cells(
         label = torch.as_tensor(task.label[which], device=sae.W_dec.device)
         known: dict[tuple[str, str], Tensor] = {}  # embeddings that several cells share
         for cell in CELLS:
-            for source in sources(cell, len(permutations)):
-                side = tokens.frozen if cell.blocks == FROZEN else tokens.adapted
+            drawn = sources(cell, len(permutations))
+            side = tokens.frozen if cell.blocks == FROZEN else tokens.adapted
+            for source in drawn:
                 run = (cell.blocks, OWN if side[source] is side[OWN] else source)
                 if run not in known:
                     known[run] = models[cell.blocks].run_from(side[source], layer)
                 predicted = (known[run] @ text[cell.text].T).argmax(-1)
-                n = len(sources(cell, len(permutations)))
-                right[cell.name][which] += (predicted == label).double().cpu().numpy() / n
+                answers = (predicted == label).double().cpu().numpy()
+                right[cell.name][which] += answers / len(drawn)
     return right

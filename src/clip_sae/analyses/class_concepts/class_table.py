@@ -32,7 +32,8 @@ def class_table(
     clean = len(runs)
     values = np.vstack([values, answers.clean.astype(np.float64)])
     # For each run, the run of as many random latents.
-    random = [_position(runs, (*run[:2], "random", run[3])) for run in runs]
+    number = {run: i for i, run in enumerate(runs)}
+    random = [number.get((*run[:2], "random", run[3])) for run in runs]
     present = [c for c in range(len(names)) if (answers.label == c).any()]
     rows, mean_draws, mean_spread = [], 0.0, 0.0
     for c in present:
@@ -89,7 +90,3 @@ def _rows(name, n_images, runs, random, clean, draws, spread) -> list[dict]:
 def _with_interval(name: str, draws: np.ndarray) -> dict[str, float]:
     low, high = percentile_interval(draws[1:])
     return {name: float(draws[0]), f"{name}_low": low, f"{name}_high": high}
-
-
-def _position(runs: list, run: tuple) -> int | None:
-    return runs.index(run) if run in runs else None

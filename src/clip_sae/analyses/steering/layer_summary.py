@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clip_sae.analyses.steering.unit_measures import UnitMeasures
+from clip_sae.analyses.steering.unit_measures import UnitMeasures, as_array
 from clip_sae.metrics import percentile_interval, rank_correlation
 
 PERFECT = 0.9
@@ -74,7 +74,7 @@ class LayerSummary:
         drawn = ((weights @ measures.gram) * weights).sum(-1)  # S [unit resample]
         excess = measures.steerability_printed - measures.steerability
         drawn -= _excess(excess, weights).unsqueeze(-1)
-        s = _array(drawn)
+        s = as_array(drawn)
         unit_weights = np.ones_like(s)
         if self.sampled:
             unit_weights = self._rng.poisson(1.0, s.shape).astype(np.float64)
@@ -83,9 +83,9 @@ class LayerSummary:
         self._alive += unit_weights[alive].sum(0)
         self._sums["all"] += (unit_weights * s).sum(0)
         self._sums["alive"] += (unit_weights * s)[alive].sum(0)
-        self._sums["printed"] += (unit_weights * _array(squares @ weights.T)).sum(0)
+        self._sums["printed"] += (unit_weights * as_array(squares @ weights.T)).sum(0)
         cosine = limit_cosine.to(weights.dtype) @ weights.T
-        self._sums["cosine"] += (unit_weights * _array(cosine)).sum(0)
+        self._sums["cosine"] += (unit_weights * as_array(cosine)).sum(0)
         self._sums["perfect"] += (unit_weights * (s >= PERFECT)).sum(0)
         for row, level in zip(self._above, self.thresholds.both, strict=True):
             row += (unit_weights * (s > level)).sum(0)
@@ -93,13 +93,13 @@ class LayerSummary:
         self._ranked.append(s[:, :_RANKED].astype(np.float32))
         self._rows.append(
             {
-                "s": _array(measures.steerability),
-                "printed": _array(measures.steerability_printed),
+                "s": as_array(measures.steerability),
+                "printed": as_array(measures.steerability_printed),
                 "word": measures.top_words[:, 0].cpu().numpy(),
                 "word0": measures.top_word_image0.cpu().numpy(),
-                "cosine": _array(limit_cosine.mean(1)),
+                "cosine": as_array(limit_cosine.mean(1)),
                 "alive": alive,
-                **{name: _array(getattr(measures, name)) for name in DISPERSIONS},
+                **{name: as_array(getattr(measures, name)) for name in DISPERSIONS},
             }
         )
 
@@ -166,7 +166,7 @@ class LayerSummary:
             found += [
                 _row("n_steerable", count, share * n, level),
                 _row("steerable_fraction", count / n, share, level),
-                _row("concept_coverage", words, _array(named.sum(-1)), level),
+                _row("concept_coverage", words, as_array(named.sum(-1)), level),
                 _row("concept_coverage_image0", words0, None, level),
                 _row("n_above_coverage_threshold", count, share * n, level),
             ]
@@ -196,7 +196,7 @@ class LayerSummary:
         floor = clean.mean(0).square().sum()
         drawn = (self.weights @ clean).square().sum(-1)
         drawn -= _excess(clean.square().sum(-1).mean() - floor, self.weights)
-        return float(floor), _array(drawn)
+        return float(floor), as_array(drawn)
 
 
 def resample_weights(n_images: int, n_resamples: int, seed: int) -> np.ndarray:
@@ -228,7 +228,3 @@ def _mean(values: np.ndarray) -> float:
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(a, b, out=np.full(len(a), np.nan), where=b > 0)
-
-
-def _array(values: Tensor) -> np.ndarray:
-    return values.double().cpu().numpy()

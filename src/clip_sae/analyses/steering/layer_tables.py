@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from clip_sae.analyses.shared.blocks import Blocks
@@ -23,6 +22,7 @@ from clip_sae.analyses.steering.strength_curves import half_saturation, onset
 from clip_sae.analyses.steering.unit_measures import (
     UnitMeasures,
     Words,
+    as_array,
     measure,
     steerability_floor,
 )
@@ -221,7 +221,7 @@ class LayerRun:
                     unit=index,
                     alive=alive,
                     push=push,
-                    asymptote_cosine=_array(steered.limit_cosine.mean(1)),
+                    asymptote_cosine=as_array(steered.limit_cosine.mean(1)),
                 )
             )
         rows = pd.concat(tables, ignore_index=True)
@@ -251,18 +251,14 @@ class LayerRun:
                 continue
             pushes = self.units.pushes(columns, strength)  # [image token unit]
             steered = self.routes.steer(directions, pushes, sign=float(np.sign(strength)))
-            yield index, steered, _array(pushes.abs().mean((0, 1)) * directions.norm(dim=-1))
+            yield index, steered, as_array(pushes.abs().mean((0, 1)) * directions.norm(dim=-1))
 
     def _rows(self, measures: UnitMeasures) -> pd.DataFrame:
         top = self.names[measures.top_words.cpu().numpy()]
-        changes = _array(measures.top_changes)
-        columns = {name: _array(getattr(measures, name)) for name in PER_UNIT}
+        changes = as_array(measures.top_changes)
+        columns = {name: as_array(getattr(measures, name)) for name in PER_UNIT}
         return pd.DataFrame(columns).assign(
             top_words=["|".join(row) for row in top],
             top_changes=["|".join(f"{value:.4g}" for value in row) for row in changes],
             top_word_image0=self.names[measures.top_word_image0.cpu().numpy()],
         )
-
-
-def _array(values: Tensor) -> np.ndarray:
-    return values.double().cpu().numpy()

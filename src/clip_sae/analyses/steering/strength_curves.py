@@ -14,7 +14,7 @@ from torch import Tensor
 
 from clip_sae.analyses.steering.routes import Routes
 from clip_sae.analyses.steering.steered_units import SteeredUnits
-from clip_sae.analyses.steering.unit_measures import Words, measure
+from clip_sae.analyses.steering.unit_measures import Words, as_array, measure
 
 TOP = 3  # words that are followed at each strength (Fig. 9)
 COLUMNS = [
@@ -84,7 +84,7 @@ def trace_units(
         changes = steered - routes.clean
         tables["image0"].append((steered[:, 0], changes[:, 0]))
         tables["mean"].append((steered.mean(1), changes.mean(1)))
-    curves = np.stack([part.steerability.double().cpu().numpy() for part in measures], axis=1)
+    curves = np.stack([as_array(part.steerability) for part in measures], axis=1)
     starts = onset(strengths, curves, gamma)  # [unit]
     halves = half_saturation(strengths, curves, strength)
     parts = []

@@ -7,6 +7,7 @@ and its code differ, this module computes both under their own names.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,3 +98,8 @@ def measure(steered: Tensor, clean: Tensor, words: Words) -> UnitMeasures:
 def steerability_floor(clean: Tensor) -> float:
     """Return ‖P̄‖², the score of a unit that only spreads the answer; `clean` is [image, word]."""
     return float(clean.double().mean(0).square().sum())
+
+
+def as_array(values: Tensor) -> np.ndarray:
+    """Return a tensor as float64 on the CPU."""
+    return values.double().cpu().numpy()
