@@ -21,7 +21,7 @@ from clip_sae.analyses.shared.groups import Groups
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.unit_sets import Family, threshold_family, threshold_grid
 from clip_sae.analyses.shared.units import Latents
-from clip_sae.analyses.suppression.answers import Answers
+from clip_sae.analyses.suppression.set_answers import Answers
 from clip_sae.clip.model import ClipModel, load_clip
 from clip_sae.planning.architecture import ModelSource
 from clip_sae.planning.specs import write_text

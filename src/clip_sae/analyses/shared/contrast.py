@@ -4,13 +4,9 @@ Steering paper Eq. 9: E_{x ~ D_A}[f_j(x)] − E_{x ~ D_Ā}[f_j(x)]. All variants
 or label-balanced, either direction) come from the same sums: the store is read once. NumPy only.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-
-from clip_sae.analyses.shared.named_records import read_records, write_records
 
 TOKENS = ("all", "patch", "cls")
 CONTRASTS = ("plain", "balanced")
@@ -98,13 +94,3 @@ class Contrast:
                 "Write `tokens: cls`."
             )
         return patch / n if tokens == "patch" else (cls + patch) / (1 + n)
-
-
-def write_contrasts(path: Path, contrasts: Mapping[str, Contrast]) -> None:
-    """Write the contrasts of several kinds of units, e.g. of several SAEs, as one .npz."""
-    write_records(path, contrasts)
-
-
-def read_contrasts(path: Path) -> dict[str, Contrast]:
-    """Read what `write_contrasts` wrote."""
-    return read_records(path, Contrast)

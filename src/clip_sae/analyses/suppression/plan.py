@@ -26,11 +26,9 @@ EVALUATE = Rule(
 CHOOSE = Rule(
     "choose_suppression",
     f"{FOLDER}/summary-{{digest}}.csv",
-    f"{RUN}.choose_suppression:choose_suppression",
+    f"{RUN}.set_summary:choose_suppression",
 )
-COMPARE = Rule(
-    "compare_suppression", "table1.csv", f"{RUN}.compare_suppression:compare_suppression"
-)
+COMPARE = Rule("compare_suppression", "table1.csv", f"{RUN}.paper_tables:compare_suppression")
 TEXT_SIDE = Rule(
     "measure_text_side", "suppression_text.csv", f"{RUN}.measure_text_side:measure_text_side"
 )
@@ -40,7 +38,7 @@ PROMPTS = Rule(
 VARIANTS = Rule(
     "measure_variants", "suppression_variants.csv", f"{RUN}.measure_variants:measure_variants"
 )
-CONDITION_ROWS = f"{RUN}.choose_suppression:condition_rows"
+CONDITION_ROWS = f"{RUN}.paper_tables:condition_rows"
 RENDER = f"{RUN}.render"
 ROWS = {"file": "rows.csv", "drop": ["bits"]}  # bits mean something next to their own file only
 
