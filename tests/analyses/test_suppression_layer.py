@@ -388,5 +388,5 @@ def test_chosen_rows_are_read_in_the_store_s_order(residuals, make_store):
 
 def test_rows_of_another_split_are_refused(residuals, make_store):
     store = make_store(residuals[1], source_index=np.arange(48))
-    with pytest.raises(ValueError, match="lacks 1 of the 2 images asked for, e.g. manifest row 48"):
+    with pytest.raises(ValueError, match="lacks 1 of the 2 requested images, e.g. manifest row 48"):
         StoreImages(store, np.array([3, 48]))

@@ -12,8 +12,7 @@ from clip_sae.analyses.pictures.chosen import pictured_set
 from clip_sae.analyses.shared.contrast import Contrast
 from clip_sae.analyses.shared.named_records import read_records
 from clip_sae.analyses.shared.names import NEURONS
-from clip_sae.analyses.shared.responses import Responses
-from clip_sae.analyses.shared.unit_files import unit_file
+from clip_sae.analyses.shared.responses import Responses, unit_file
 from clip_sae.analyses.shared.unit_sets import chosen_units
 from clip_sae.clip.zeroshot import logits
 from clip_sae.planning.inputs import SaeFiles

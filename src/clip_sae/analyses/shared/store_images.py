@@ -1,4 +1,4 @@
-"""Some images of a store, batch by batch, as the analyses of suppression read them.
+"""Chosen images of a store, batch by batch.
 
 Steering paper §7.1: validation and test images from the cached residual of the layer.
 """
@@ -17,7 +17,7 @@ class StoreImages:
 
     Args:
         rows: manifest rows of the images; None is all of the store. Their order is the store's.
-        tokens: "all" or "cls", what is read.
+        tokens: "all" or "cls", the tokens to read.
 
     Attributes:
         rows: [image] manifest row of each.
@@ -36,7 +36,7 @@ class StoreImages:
         if rows is not None and keep.sum() < len(np.unique(rows)):
             lacking = sorted(set(np.asarray(rows).tolist()) - set(source.tolist()))
             raise ValueError(
-                f"{store.path} lacks {len(lacking)} of the {len(rows)} images asked for, e.g. "
+                f"{store.path} lacks {len(lacking)} of the {len(rows)} requested images, e.g. "
                 f"manifest row {lacking[0]}. Give the store of the same data set and split."
             )
         self.store, self.tokens, self.batch_images = store, tokens, batch_images
