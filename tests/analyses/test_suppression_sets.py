@@ -1,4 +1,4 @@
-"""Eq. 9: group means in one pass, sets over a grid of thresholds, and random sets beside them."""
+"""Eq. 9: group means in one pass, sets over a grid of thresholds, and random sets as controls."""
 
 import numpy as np
 import pytest

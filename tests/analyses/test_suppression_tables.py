@@ -142,7 +142,7 @@ def test_tables_read_from_the_summarys_file_are_the_same_bytes(summary, conditio
     assert csv_text(found) == csv_text(condition_table(summary, condition, COLUMNS))
 
 
-def test_numbers_of_all_images_stand_beside_those_of_a_balanced_choice(summary):
+def test_numbers_of_all_images_stand_next_to_those_of_a_balanced_choice(summary):
     full = summary[summary["kind"].isin(["latent", "neuron"])].assign(
         split="test_full", worst=0.25, overall=0.75, n_images=900
     )

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.npz import read_arrays, write_arrays
@@ -90,11 +89,7 @@ def class_activation(
     """
     device = torch.device(device)
     counter = ClassCounter(n_classes, sae.d_sae, threshold=threshold, device=device)
-    n_batches = -(-len(images) // images.batch_images)
-    batches = tqdm(
-        images.batches(device), total=n_batches, desc="classes", unit="batch", disable=not progress
-    )
-    for which, x in batches:
+    for which, x in images.batches(device, "classes" if progress else None):
         counter.add(sae.encode(x).latents, label[images.rows[which]])
     return counter.result()
 

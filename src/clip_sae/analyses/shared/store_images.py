@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from clip_sae.store import ActivationStore, to_float32
 
@@ -46,9 +47,12 @@ class StoreImages:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batches(self, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
-        """Yield (which images, x [image, token, d_model] float32)."""
-        for start in range(0, len(self), self.batch_images):
+    def batches(
+        self, device: torch.device, desc: str | None = None
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yield (which images, x [image, token, d_model] float32); `desc` names a progress bar."""
+        starts = range(0, len(self), self.batch_images)
+        for start in tqdm(starts, desc=desc, unit="batch", disable=desc is None):
             at = self._positions[start : start + self.batch_images]
             # Chosen images lie apart: one reading from the first to the last of a batch.
             span = to_float32(self.store.read(int(at[0]), int(at[-1]) + 1, self.tokens))

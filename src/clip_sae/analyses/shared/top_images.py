@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from clip_sae.analyses.shared.named_records import write_records
 from clip_sae.analyses.shared.store_images import StoreImages
@@ -72,15 +71,7 @@ def measure_top_images(
         name: {r: _Best(kind.n_units, k, name in signed, device) for r in rankings}
         for name, kind in units.items()
     }
-    n_batches = -(-len(images) // images.batch_images)
-    batches = tqdm(
-        images.batches(torch.device(device)),
-        total=n_batches,
-        desc="top images",
-        unit="batch",
-        disable=not progress,
-    )
-    for which, x in batches:
+    for which, x in images.batches(torch.device(device), "top images" if progress else None):
         row = torch.from_numpy(images.rows[which]).to(device)
         for name, kind in units.items():
             size = max(1, BYTES_AT_ONCE // (4 * x.shape[1] * kind.n_units))

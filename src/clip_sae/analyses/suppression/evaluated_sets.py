@@ -28,7 +28,7 @@ from clip_sae.analyses.suppression.set_answers import Answers
 
 @dataclass(frozen=True)
 class SetOptions:
-    """Which sets are evaluated, and on which splits.
+    """The sets that are evaluated, and their splits.
 
     Attributes:
         taus: thresholds of Eq. 9, in units of the SAE's input norm (of the residual for neurons).

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from clip_sae.analyses.shared.contrast import Contrast
 from clip_sae.analyses.shared.groups import N_GROUPS, Groups, read_groups
@@ -80,12 +79,8 @@ def measure_contrasts(
         )
     sums = {name: _Sums(kind, device) for name, kind in units.items()}
     one_hot = torch.from_numpy(group[:, None] == np.arange(N_GROUPS)).double().to(device)
-    n_batches = -(-len(images) // images.batch_images)
-    batches = tqdm(
-        images.batches(device), total=n_batches, desc="contrast", unit="batch", disable=not progress
-    )
     n_patches = 0
-    for which, x in batches:
+    for which, x in images.batches(device, "contrast" if progress else None):
         n_patches = x.shape[1] - 1
         for name, kind in units.items():
             sums[name].add(kind.read(x), one_hot[which])
