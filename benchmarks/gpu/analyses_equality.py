@@ -24,8 +24,8 @@ from clip_sae.analyses.steering.layer_summary import Thresholds
 from clip_sae.analyses.steering.layer_tables import LayerRun, SteeringSettings
 from clip_sae.analyses.steering.routes import Routes
 from clip_sae.analyses.steering.steered_units import KINDS, units_of
-from clip_sae.analyses.suppression.answers import Answers
-from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
+from clip_sae.analyses.suppression.measure_contrast import measure_contrasts
+from clip_sae.analyses.suppression.set_answers import Answers
 from clip_sae.clip.model import ClipModel
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore

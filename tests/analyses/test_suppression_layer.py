@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from clip_sae.analyses.shared.blocks import Blocks
 from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.groups import Groups
+from clip_sae.analyses.shared.names import NEURONS
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.unit_sets import (
     Family,
@@ -21,12 +22,16 @@ from clip_sae.analyses.shared.unit_sets import (
     threshold_grid,
 )
 from clip_sae.analyses.shared.units import Latents, Neurons
-from clip_sae.analyses.suppression.answers import Answers
-from clip_sae.analyses.suppression.bits import read_bits, write_bits
+from clip_sae.analyses.suppression.answer_bits import read_bits, write_bits
 from clip_sae.analyses.suppression.choose import choose, chosen_sets
-from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
-from clip_sae.analyses.suppression.evaluation import NEURONS, Settings
-from clip_sae.analyses.suppression.layer import Layer, evaluate_layer, evaluate_part
+from clip_sae.analyses.suppression.evaluate_suppression import (
+    EditedLayer,
+    evaluate_layer,
+    evaluate_part,
+)
+from clip_sae.analyses.suppression.evaluated_sets import SetOptions
+from clip_sae.analyses.suppression.measure_contrast import measure_contrasts
+from clip_sae.analyses.suppression.set_answers import Answers
 from clip_sae.clip.model import load_clip
 
 CHOSEN = ["latent", "neuron", "neuron_matched"]
@@ -232,12 +237,12 @@ def evaluated(plain, world, make_store, x_test=None, parts=None, **options):
     ]
     units = {"planted": Latents(world.sae), NEURONS: Neurons(32)}
     contrasts = measure_contrasts(images[0], world.groups, units, device=CPU, progress=False)
-    settings = Settings(
+    settings = SetOptions(
         taus=tuple(threshold_grid(0.05, 1.0, 6)),
         tokens="cls",
         **{"directions": ("a", "not_a", "both"), "seeds": 3} | options,
     )
-    layer = Layer(
+    layer = EditedLayer(
         plain, 2, world.text, {"val": images[1], "test": images[2]}, world.groups,
         {"planted": world.sae}, contrasts, contrasts[NEURONS].n_images,
     )  # fmt: skip
@@ -383,5 +388,5 @@ def test_chosen_rows_are_read_in_the_store_s_order(residuals, make_store):
 
 def test_rows_of_another_split_are_refused(residuals, make_store):
     store = make_store(residuals[1], source_index=np.arange(48))
-    with pytest.raises(ValueError, match="lacks 1 of the 2 images asked for, e.g. manifest row 48"):
+    with pytest.raises(ValueError, match="lacks 1 of the 2 requested images, e.g. manifest row 48"):
         StoreImages(store, np.array([3, 48]))

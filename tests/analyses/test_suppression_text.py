@@ -13,9 +13,11 @@ from clip_sae.analyses.shared.edited_embeddings import LayerSet, embeddings_with
 from clip_sae.analyses.shared.groups import Groups
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.units import Latents, Neurons
-from clip_sae.analyses.suppression.attribute_guess import guess_attribute, guess_quality
-from clip_sae.analyses.suppression.prompts import Embedded, prompt_table, text_table
-from clip_sae.analyses.suppression.several_layers import prefixes
+from clip_sae.analyses.suppression.grouped_set import Embedded
+from clip_sae.analyses.suppression.measure_contrast import guess_attribute, guess_quality
+from clip_sae.analyses.suppression.measure_prompts import prompt_table
+from clip_sae.analyses.suppression.measure_text_side import text_table
+from clip_sae.analyses.suppression.measure_variants import prefixes
 from clip_sae.analyses.suppression.text_side import (
     SpuriousTexts,
     calibration,

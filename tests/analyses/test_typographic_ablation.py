@@ -13,7 +13,7 @@ from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.pairs import PairedImages
 from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.analyses.typographic.candidates import NO_CLOSURE, candidates
-from clip_sae.analyses.typographic.sweep import sweep_table
+from clip_sae.analyses.typographic.sweep_typographic import sweep_table
 
 D = 32
 LAST = 2

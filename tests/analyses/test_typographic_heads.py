@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_sae.analyses.typographic.cls_attention import cls_attention, heads_of
-from clip_sae.analyses.typographic.heads import (
+from clip_sae.analyses.typographic.measure_heads import (
     box_elsewhere,
     box_share,
     choose_heads,

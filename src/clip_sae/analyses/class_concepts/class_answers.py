@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from clip_sae.analyses.shared.class_counts import ClassCounts
 from clip_sae.analyses.shared.edits import ERRORS, EncodedTokens, moved, reaches_output
@@ -188,12 +187,8 @@ def answer_with_classes(
         embedding = F.normalize(model.run_from(x, layer).float(), dim=-1)
         return (embedding @ text.T).argmax(-1).cpu().numpy() == wanted
 
-    batches = tqdm(
-        images.batches(model.device),
-        total=-(-len(images) // images.batch_images),
-        desc="class concepts", unit="batch", disable=not progress,
-    )  # fmt: skip
-    for which, x in batches:
+    desc = "class concepts" if progress else None
+    for which, x in images.batches(model.device, desc):
         batch = ClassBatch(sae, x, label[which])
         clean[which] = answer(x, label[which])
         for order, own in plan:

@@ -10,7 +10,7 @@ from clip_sae.analyses.shared.edited_embeddings import LayerSet, embeddings_with
 from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
 from clip_sae.analyses.shared.pairs import pairs_of
-from clip_sae.analyses.shared.unit_files import chosen_units, units_of
+from clip_sae.analyses.shared.responses import chosen_of_kind, units_of
 from clip_sae.analyses.typographic import defence_prefix
 from clip_sae.clip.model import ClipModel
 from clip_sae.files import write_output
@@ -63,10 +63,10 @@ def _embeddings(
     chosen: Mapping[str, Path],
     saes: Sequence[SaeFiles],
 ) -> dict[str, Tensor]:
-    """{side: unit embeddings [image, d_embed]} of residuals, chosen latents at 0 if any."""
+    """Return {side: unit embeddings [image, d_embed]}, with the chosen latents at 0 if any."""
     sets = []
     if chosen:
-        label, members = chosen_units(chosen, "latents")
+        label, members = chosen_of_kind(chosen, "latents")
         units, _ = units_of(label, saes, model)
         sets = [LayerSet(layer, units, members)]
     return {side: embeddings_without(model, layer, x, sets).cpu() for side, x in sides.items()}

@@ -1,6 +1,7 @@
-"""Right and wrong answers, one bit per image: paired tests and intervals are made from them.
+"""Right and wrong answers, one bit per image, for paired tests and intervals.
 
-Steering paper Tables 1 and 5 to 8; a change of a few images out of 180 needs its pairs. NumPy only.
+Steering paper Tables 1 and 5 to 8; a change of a few images out of 180 needs a
+paired test. NumPy only.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Which images are answered rightly after each of many sets has been taken out.
+"""Right answers of images after each of many sets of units was edited.
 
 Steering paper §7.1.1. The run starts at the layer's cached residual; a set that two thresholds or
 two directions share runs once.
@@ -26,7 +26,7 @@ class Answers:
         layer: whose residual `images` hold.
         text: unit class texts [class, d_embed].
         groups: of every row of the manifest.
-        units: what is taken out.
+        units: those that the sets hold.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class Answers:
 
     @property
     def n_runs(self) -> int:
-        """Distinct sets that have been run."""
+        """Number of distinct sets that have been run."""
         return len(self._known)
 
     def of(self, units: Iterable[int]) -> np.ndarray:
-        """Return [image] bool, whether the answer is right without these units; run before."""
+        """Return [image] bool, True for a right answer without these units, which have been run."""
         return self._known[_key(np.asarray(units, dtype=np.int64))]
 
     @torch.inference_mode()
@@ -76,7 +76,7 @@ class Answers:
                     self._known[keys[size]][which] = right.cpu().numpy()
 
     def _new_sets(self, families: Sequence[Family]) -> list[dict[int, bytes]]:
-        """Size and key of the sets that each family has to run; each set in one family only."""
+        """Return {size: key} of the sets that each family runs; each set in one family only."""
         seen, wanted = set(self._known), []
         for family in families:
             keys = {size: _key(family.units(i)) for i, size in enumerate(family.sizes)}

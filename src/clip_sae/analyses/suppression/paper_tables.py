@@ -1,19 +1,20 @@
 """Tables 1 and 5 to 8 from the summaries of all layers.
 
 Steering paper: a column per SAE, a row per layer, and the same for random sets and for the base
-network's neurons. The SAE that stands in Table 1 is picked on validation; the paper picked on test.
-pandas only.
+network's neurons. pandas only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from clip_sae.analyses.shared.groups import SCORES
+from clip_sae.analyses.shared.names import NEURONS
+from clip_sae.analyses.suppression.choose import best_on_validation, strict_rows
 
-NEURONS = "neurons"
 ENDS = ("", "_low", "_high")
-# What is taken out, as the tables say it, in their order.
+# Kinds of units, in the words and the order of the tables.
 PARTS = {
     "latent": "SAE latents",
     "random_latent": "random latents, as many",
@@ -23,6 +24,25 @@ PARTS = {
     "random_neuron": "random neurons, as many",
     "random_neuron_mass": "random neurons, of equal mass",
 }
+
+
+def condition_rows(
+    job, *, summary: Path, condition: str, columns: Sequence[Sequence[str]]
+) -> pd.DataFrame:
+    """Return one of Tables 5 to 8; `columns` are pairs of a table's column and its SAE."""
+    # pandas' default parser may miss the last bit of a number, which would then show here.
+    table = pd.read_csv(summary, float_precision="round_trip")
+    return condition_table(table, condition, dict(columns))
+
+
+def compare_suppression(
+    job, *, summaries: Mapping[str, Path], columns: Mapping[str, Sequence[Sequence[str]]]
+) -> pd.DataFrame:
+    """Return Table 1, both arguments by data set; `columns` are pairs of a column and its SAE."""
+    return table1(
+        {name: pd.read_csv(path) for name, path in summaries.items()},
+        {name: dict(pairs) for name, pairs in columns.items()},
+    )
 
 
 def condition_table(
@@ -60,20 +80,6 @@ def _with_full(rows: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
     return rows.merge(full, on=keys, how="left", validate="one_to_one")
 
 
-def picked_sae(summary: pd.DataFrame, layer: int, columns: Mapping[str, str]) -> pd.Series | None:
-    """Return the strict row of the SAE that is best on validation at `layer`; None without one.
-
-    Best: highest worst-group, then overall accuracy of its chosen set, then the table's order.
-    """
-    rows = _strict(summary, "latent", layer)
-    rows = rows[rows["units"].isin(list(columns.values()))]
-    if rows.empty:
-        return None
-    place = rows["units"].map([*columns.values()].index)
-    rows = rows.assign(_place=-place).sort_values(["val_worst", "val_overall", "_place"])
-    return rows.iloc[-1]
-
-
 def table1(
     summaries: Mapping[str, pd.DataFrame], columns: Mapping[str, Mapping[str, str]]
 ) -> pd.DataFrame:
@@ -94,16 +100,18 @@ def table1(
     for name, summary in summaries.items():
         base = summary[summary["split"] == "test"].iloc[0]
         table[0] |= {f"{name}_neuron_{s}": base[f"base_{s}"] for s in ("overall", "worst")}
-        best = best_layer(summary, columns[name])["layer"]
+        saes = list(columns[name].values())
+        best = best_on_validation(strict_rows(summary, "latent"), saes)["layer"]
         for row, layer in zip(table[1:], layers, strict=True):
-            neuron = _strict(summary, "neuron", layer)
+            here = summary[summary["layer"] == layer]
+            neuron = strict_rows(here, "neuron")
             if len(neuron):
                 row |= _cells(f"{name}_neuron", neuron.iloc[0])
-            sae = picked_sae(summary, layer, columns[name])
+            sae = best_on_validation(strict_rows(here, "latent"), saes)
             if sae is None:
                 continue
             row |= _cells(f"{name}_sae", sae)
-            matched = _strict(summary, "neuron_matched", layer)
+            matched = strict_rows(here, "neuron_matched")
             for _, other in matched[matched["units"] == sae["units"]].iterrows():
                 row |= _cells(f"{name}_matched", other)
             row |= {f"{name}_sae": _described(sae, columns[name]), f"{name}_p": sae["p"]}
@@ -112,24 +120,6 @@ def table1(
         for row in table:
             row[f"{name}_picked"] = row["layer"] == str(best)
     return pd.DataFrame(table)
-
-
-def best_layer(summary: pd.DataFrame, columns: Mapping[str, str]) -> pd.Series:
-    """Return the strict row of the layer and SAE that are best on validation: Table 1's star."""
-    picked = [picked_sae(summary, layer, columns) for layer in sorted(summary["layer"].unique())]
-    # The first of equals is kept, as max does.
-    return max(
-        (row for row in picked if row is not None), key=lambda r: (r["val_worst"], r["val_overall"])
-    )
-
-
-def _strict(summary: pd.DataFrame, kind: str, layer: int) -> pd.DataFrame:
-    return summary[
-        (summary["condition"] == "strict")
-        & (summary["split"] == "test")
-        & (summary["kind"] == kind)
-        & (summary["layer"] == layer)
-    ]
 
 
 def _cells(prefix: str, row: pd.Series) -> dict[str, float]:

@@ -1,22 +1,47 @@
-"""What was chosen on validation and what it does on test, with intervals, beside its controls.
+"""The sets that validation chose: their test numbers with intervals, next to their controls.
 
 Steering paper Tables 5 and 6 (CelebA), 7 and 8 (Waterbirds), a row per cell. pandas and NumPy only.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from clip_sae.analyses.shared.groups import SCORES, Scores, count_correct
-from clip_sae.analyses.suppression.bits import Bits
-from clip_sae.analyses.suppression.choose import CHOSEN, CONDITIONS, accuracies
+from clip_sae.analyses.shared.names import CONDITIONS
+from clip_sae.analyses.suppression.answer_bits import Bits, read_bits
+from clip_sae.analyses.suppression.choose import CHOSEN, accuracies
 from clip_sae.analyses.suppression.intervals import change_intervals, mcnemar, score_intervals
 
 _ABOUT = (
     *("layer", "units", "direction", "contrast", "tokens", "fill", "tau_low", "tau_high"),
     *("n_units", "n_all", "mass"),
 )
+
+
+def choose_suppression(job, *, layers: Sequence[Path], resamples: int, seed: int) -> pd.DataFrame:
+    """Return the rows of `summarise_layer` for the folders of all layers of one data set."""
+    return summary_of(layers, n_resamples=resamples, seed=seed)
+
+
+def summary_of(folders: Sequence[Path], **options: int) -> pd.DataFrame:
+    """Return the summaries of some evaluated layers in one table.
+
+    Args:
+        folders: with rows.csv, chosen.csv and bits.npz; options: of `summarise_layer`.
+    """
+    parts = [
+        summarise_layer(
+            pd.read_csv(folder / "rows.csv"),
+            pd.read_csv(folder / "chosen.csv"),
+            read_bits(folder / "bits.npz"),
+            **options,
+        )
+        for folder in folders
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def summarise_layer(
@@ -103,7 +128,7 @@ def compare(
 
 
 class _Comparison:
-    """Sets beside the model as it is, on one split."""
+    """Sets compared with the model as it is, on one split."""
 
     def __init__(self, grid: pd.DataFrame, bits: Bits, split: str, n_resamples: int, seed: int):
         [self.base] = _rows(grid[grid["n_units"] == 0], split)
@@ -113,13 +138,13 @@ class _Comparison:
         self.worst_group = int(accuracies(self.base.to_frame().T)[0].argmin())
 
     def row(self, row: pd.Series) -> dict:
-        """The columns of one set."""
+        """Return the columns of one set."""
         found = {"kind": row["kind"], **{name: row[name] for name in _ABOUT}, "n_seeds": 0}
         before, after = self.right[self.base["bits"]], self.right[row["bits"]]
         return found | compare(before, after, self.group, self.train, **self.options)
 
     def random(self, rows: pd.DataFrame) -> dict:
-        """The columns of one control over its seeds."""
+        """Return the columns of one control over its seeds."""
         first = rows.iloc[0]
         found = {"kind": first["kind"], **{name: first[name] for name in _ABOUT}}
         found |= {"n_units": rows["n_units"].mean(), "mass": rows["mass"].mean()}
