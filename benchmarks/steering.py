@@ -4,7 +4,7 @@
 
 ViT-B/32 with random weights: speed does not depend on them. A pair is one latent steered on one
 image. Ways are measured in turn within each round, so that a machine whose speed drifts favours
-none; answers are compared first, so that no way is fast because it is wrong.
+none. The answers are compared first, so that no way is fast because it is wrong.
 """
 
 import argparse
@@ -17,10 +17,9 @@ import torch
 from torch.nn import functional as F
 from training_report import machine, spread
 
-from clip_sae.analyses.steering.measures import Words, measure
+from clip_sae.analyses.steering.layer_summary import LayerSummary, Thresholds, resample_weights
 from clip_sae.analyses.steering.routes import Routes
-from clip_sae.analyses.steering.sampling import resample_weights
-from clip_sae.analyses.steering.summary import LayerSummary, Thresholds
+from clip_sae.analyses.steering.unit_measures import Words, measure
 from clip_sae.clip.model import load_clip
 from clip_sae.planning.architecture import ModelSource
 from clip_sae.planning.specs import write_text
@@ -37,7 +36,7 @@ CLS_BLOCK_FLOP = 50 * 4 * 768**2 + 20 * 768**2
 
 
 class Bench:
-    """Everything that the ways share: model, images, residuals, directions, words."""
+    """Model, images, residuals, directions and words that all ways share."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
@@ -81,7 +80,7 @@ class Bench:
         return (STRENGTH * x.std(-1, keepdim=True)).expand(*x.shape[:2], n)
 
     def ways(self) -> dict[str, tuple[Callable[[], object], int]]:
-        """Name → what to time, and of how many pairs."""
+        """Return {name: (function to time, number of pairs)}."""
         n_images, n_units = self.options.images, self.options.units
         ways = {TOWER: (self.whole_tower, n_images)}
         for layer, routes in self.general.items():
@@ -107,7 +106,7 @@ class Bench:
         summary.add(measures, np.ones(len(self.directions), bool), self.measured.limit_cosine)
 
     def check(self) -> float:
-        """Largest difference of the closed form and of the general route, in any probability."""
+        """Return the largest difference of closed form and general route in any probability."""
         few = min(4, len(self.directions))
         directions, pushes = self.directions[:few], self.pushes(self.x[LAST], few)
         closed = self.routes(self.x[LAST], LAST, self.options.sequences)
@@ -158,7 +157,7 @@ def main() -> None:
 
 
 def report(times: dict[str, list[float]], difference: float, options: argparse.Namespace) -> str:
-    """Return the Markdown: each way per pair, and what the full runs would take at this pace."""
+    """Return the Markdown: each way per pair, and the time of the full runs at this pace."""
     tower = times[TOWER]
     lines = [
         f"{machine(options)}, torch {torch.__version__}. ViT-B/32, random weights, "
@@ -183,14 +182,14 @@ def report(times: dict[str, list[float]], difference: float, options: argparse.N
 
 
 def conclusions(times, flop, share, ratio, options) -> list[str]:
-    """Return what the ratios say, and the full runs at this machine's pace."""
+    """Return sentences on the ratios, and the time of the full runs on this machine."""
     first = min(options.layers)
     gpu = " Not measured here: any GPU." if options.device == "cpu" else ""
     middle = {name: float(np.median(found)) for name, found in times.items()}
     pairs = FULL_UNITS * FULL_IMAGES
     own = middle["measures, bootstrap"]
     last = pairs * (middle["closed form"] + own)
-    # A straight line through the measured layers gives the others.
+    # Times of the other layers lie on a straight line through the measured ones.
     layers = [layer for layer in range(LAST) if general(layer) in middle]
     per_layer = np.polyfit(layers, [middle[general(layer)] for layer in layers], 1)
     sweep = last + pairs * sum(np.polyval(per_layer, layer) + own for layer in range(LAST))
@@ -212,7 +211,7 @@ def conclusions(times, flop, share, ratio, options) -> list[str]:
 
 
 def block_flop(layer: int) -> float:
-    """Operations of the blocks after `layer` for one pair; the last block has CLS alone."""
+    """Return the operations of the blocks after `layer` for one pair; the last has CLS alone."""
     return (LAST - layer - 1) * BLOCK_FLOP + CLS_BLOCK_FLOP if layer < LAST else 0
 
 

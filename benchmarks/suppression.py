@@ -16,13 +16,12 @@ import torch
 from torch.nn import functional as F
 from training_report import machine, spread
 
-from clip_sae.analyses.shared.edits import ablate
-from clip_sae.analyses.shared.embeddings import reaches_output
+from clip_sae.analyses.shared.edits import EncodedTokens, moved, reaches_output
 from clip_sae.analyses.shared.groups import Groups
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.unit_sets import Family, threshold_family, threshold_grid
 from clip_sae.analyses.shared.units import Latents
-from clip_sae.analyses.suppression.answers import Answers
+from clip_sae.analyses.suppression.set_answers import Answers
 from clip_sae.clip.model import ClipModel, load_clip
 from clip_sae.planning.architecture import ModelSource
 from clip_sae.planning.specs import write_text
@@ -84,7 +83,8 @@ class Layer:
                 x = self.x[which]
                 if pixels is not None:
                     x = self.model.run_to(pixels[which], [self.layer])["resid_post", self.layer]
-                ablated = ablate(x, self.sae, self.family.units(i))
+                tokens, units = EncodedTokens(self.sae, x), torch.from_numpy(self.family.units(i))
+                ablated = moved(x, tokens.scale, tokens.move(units))
                 parts.append(self.model.run_from(ablated, self.layer))
             found.append(self.right(torch.cat(parts)))
         return found
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def settings(options: argparse.Namespace) -> list[tuple]:
-    """(title, model, layers, images, thresholds, expansion, k) of the cases asked for."""
+    """(title, model, layers, images, thresholds, expansion, k) of the requested cases."""
     cases = {
         "demo": ("The demo's CLIP, whole", ModelSource(DEMO), range(6), 32, 25, 8, 16),
         "vit-b-32": (
@@ -121,7 +121,7 @@ def settings(options: argparse.Namespace) -> list[tuple]:
 
 
 def run(options, title, source, layers, n_images, taus, expansion, k) -> str:
-    """Measure one case; returns its Markdown."""
+    """Measure one case and return its Markdown."""
     model = load_clip(source, device="cpu")
     size, layers = model.architecture.image_size, list(layers)
     rng = np.random.default_rng(0)
@@ -129,26 +129,26 @@ def run(options, title, source, layers, n_images, taus, expansion, k) -> str:
     found = model.run_to(pixels, layers)
     options.taus, options.expansion, options.k = taus, expansion, k
     options.d_embed = model.architecture.d_embed
-    places = [Layer(model, la, found["resid_post", la].clone(), options) for la in layers]
+    measured = [Layer(model, la, found["resid_post", la].clone(), options) for la in layers]
     ways = {
-        PIXELS: lambda place: place.one_by_one(pixels, options.batch),
-        RESIDUAL: lambda place: place.one_by_one(None, options.batch),
-        GRID: lambda place: place.grid(options.batch),
+        PIXELS: lambda layer: layer.one_by_one(pixels, options.batch),
+        RESIDUAL: lambda layer: layer.one_by_one(None, options.batch),
+        GRID: lambda layer: layer.grid(options.batch),
     }
     seconds, different = [], 0
     for _ in range(options.rounds):
         times, answers = {}, {}
         for name, way in ways.items():
             start = time.perf_counter()
-            answers[name] = np.stack([row for place in places for row in way(place)])
+            answers[name] = np.stack([row for layer in measured for row in way(layer)])
             times[name] = time.perf_counter() - start
         seconds.append(times)
         different = max(different, int((answers[PIXELS] != answers[GRID]).sum()))
-    n_sets = sum(len(place.family) for place in places)
+    n_sets = sum(len(layer.family) for layer in measured)
     lines = [
         f"### {title}: {len(layers)} of {model.architecture.n_layers} layers, {taus} thresholds\n",
-        f"{n_sets} distinct sets, {n_images} images, {places[0].sae.d_sae:,} latents. Answers that "
-        f"differ between the ways: {different} of {n_sets * n_images:,}.\n",
+        f"{n_sets} distinct sets, {n_images} images, {measured[0].sae.d_sae:,} latents. Answers "
+        f"that differ between the ways: {different} of {n_sets * n_images:,}.\n",
         "| | s | over the grid |",
         "|---|--:|--:|",
     ]

@@ -19,8 +19,7 @@ from clip_sae.analyses.quality.embeddings import read_embeddings
 from clip_sae.analyses.shared.class_counts import read_class_counts
 from clip_sae.analyses.shared.named_records import read_records
 from clip_sae.analyses.shared.responses import Responses
-from clip_sae.analyses.shared.top_images import read_top_images
-from clip_sae.analyses.suppression.bits import read_bits
+from clip_sae.analyses.suppression.answer_bits import read_bits
 from clip_sae.analyses.typographic.defence_prefix import load_prefix
 from clip_sae.clip import weights as clip_weights
 from clip_sae.clip.model import load_clip
@@ -233,7 +232,6 @@ class Row:
         read_bits,
         read_class_counts,
         read_embeddings,
-        read_top_images,
         lambda path: read_records(path, Row),
     ],
     ids=lambda read: read.__qualname__,

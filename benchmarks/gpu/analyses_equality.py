@@ -20,12 +20,12 @@ from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.top_images import measure_top_images
 from clip_sae.analyses.shared.unit_sets import threshold_family, threshold_grid
 from clip_sae.analyses.shared.units import Latents, Neurons
-from clip_sae.analyses.steering.layer import Settings, measure_layer
+from clip_sae.analyses.steering.layer_summary import Thresholds
+from clip_sae.analyses.steering.layer_tables import LayerRun, SteeringSettings
 from clip_sae.analyses.steering.routes import Routes
-from clip_sae.analyses.steering.summary import Thresholds
-from clip_sae.analyses.steering.units import KINDS, units_of
-from clip_sae.analyses.suppression.answers import Answers
-from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
+from clip_sae.analyses.steering.steered_units import KINDS, units_of
+from clip_sae.analyses.suppression.measure_contrast import measure_contrasts
+from clip_sae.analyses.suppression.set_answers import Answers
 from clip_sae.clip.model import ClipModel
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
@@ -60,9 +60,9 @@ def steering_table(model: ClipModel, x: torch.Tensor, layer: int, kind: str) -> 
     with torch.inference_mode():
         units = units_of(kind, x, sae_of(model), all_alive, n=8, seed=0)
         routes = Routes(model, layer, units.x, text, 100.0, sequences_per_batch=16)
-    settings = Settings(150.0, STRENGTHS, Thresholds(0.1, (0.5,)), 4, resamples=50)
+    settings = SteeringSettings(150.0, STRENGTHS, Thresholds(0.1, (0.5,)), 4, resamples=50)
     words = [f"w{i}" for i in range(WORDS)]
-    tables = measure_layer(units, routes, words, settings, units_per_batch=4, progress=False)
+    tables = LayerRun(units, routes, words, settings, units_per_batch=4, progress=False).tables()
     return tables.units[COLUMNS].to_numpy(float)
 
 

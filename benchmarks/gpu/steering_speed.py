@@ -5,8 +5,8 @@ from measuring import Bench
 from torch.nn import functional as F
 from tower_subjects import device_tower, unit_texts
 
-from clip_sae.analyses.steering.measures import Words, measure
 from clip_sae.analyses.steering.routes import Routes
+from clip_sae.analyses.steering.unit_measures import Words, measure
 
 STRENGTH, LARGE, SMALL = 150.0, 64, 16  # a push in units of σ(x); units in one call
 

@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 
 from clip_sae.adaptation import AdaptedClip, Prompts, PromptSpec
 from clip_sae.adaptation.text_side import first_words, text_width
-from clip_sae.analyses.changes.answers import Task, answer_cells
-from clip_sae.analyses.changes.cells import BY_NAME, CELLS
+from clip_sae.analyses.changes.class_latents import (
+    ClassLatents,
+    class_change_table,
+    latent_table,
+    margin_gradient,
+    read_classes_of,
+)
+from clip_sae.analyses.changes.crossings import BY_NAME, CELLS, Task, answer_cells
 from clip_sae.analyses.changes.exchange import (
     CONCEPTS,
     OWN,
@@ -20,9 +26,7 @@ from clip_sae.analyses.changes.exchange import (
     exchange,
     random_permutations,
 )
-from clip_sae.analyses.changes.latents import ClassLatents, margin_gradient, read_classes_of
-from clip_sae.analyses.changes.shares import resampled_means, share_table
-from clip_sae.analyses.changes.strongest import class_change_table, latent_table
+from clip_sae.analyses.changes.gain_shares import resampled_means, share_table
 from clip_sae.analyses.shared.class_counts import ClassCounts
 
 NAMES = ["sun", "key", "boat"]
@@ -78,10 +82,10 @@ def permutations(sae, seeds=2):
     return random_permutations(np.ones(sae.d_sae, dtype=bool), seeds)
 
 
-class Told:
-    """A model whose classes are told by texts that tell its images apart.
+class Distinct:
+    """A model whose class texts separate its images.
 
-    Random text towers give every class nearly the same text, and then every image the same answer.
+    Random text towers give every class nearly the same text, and so every image the same answer.
     """
 
     def __init__(self, model, pixels, seed):
@@ -99,8 +103,8 @@ class Told:
         return self.text
 
 
-def told_pair(tiny, frozen, pixels, kind="maple"):
-    return Told(frozen, pixels, 0), Told(adapted_of(tiny, kind), pixels, 1)
+def distinct_pair(tiny, frozen, pixels, kind="maple"):
+    return Distinct(frozen, pixels, 0), Distinct(adapted_of(tiny, kind), pixels, 1)
 
 
 # --- exchange -------------------------------------------------------------------------------------
@@ -117,7 +121,7 @@ def slow_latents(sae, t):
     return np.maximum(z @ sae.W_enc.double().numpy() + sae.b_enc.double().numpy(), 0), std
 
 
-def test_exchange_is_that_of_a_slow_twin(tiny, frozen, pixels, sae):
+def test_exchange_equals_a_slow_twin(tiny, frozen, pixels, sae):
     x0, x1 = (x[:4] for x in residuals(frozen, adapted_of(tiny, "maple"), pixels))
     [permutation] = permutations(sae, 1)
     found = exchange(sae, x0, x1, [permutation])
@@ -164,7 +168,7 @@ def test_equal_concepts_change_nothing_bit_for_bit(frozen, pixels, sae):
         assert torch.equal(found.adapted[source], x1), source
 
 
-def test_residuals_of_other_shapes_are_refused(frozen, pixels, sae):
+def test_residuals_of_other_shapes_raise(frozen, pixels, sae):
     x0, _ = residuals(frozen, frozen, pixels)
     with pytest.raises(ValueError, match="tokens"):
         exchange(sae, x0, x0[:, :-1], [])
@@ -185,7 +189,7 @@ def test_random_permutations_keep_dead_latents_where_they_are(n, seed):
 
 @pytest.mark.parametrize("kind", SPECS)
 def test_own_cells_are_the_two_models(tiny, frozen, pixels, sae, kind):
-    (frozen, adapted), task = told_pair(tiny, frozen, pixels, kind), task_of(pixels)
+    (frozen, adapted), task = distinct_pair(tiny, frozen, pixels, kind), task_of(pixels)
     right = answer_cells(frozen, adapted, sae, LAYER, task, permutations(sae))
     with torch.no_grad():
         for name, model in (("frozen", frozen), ("adapted", adapted)):
@@ -197,15 +201,15 @@ def test_own_cells_are_the_two_models(tiny, frozen, pixels, sae, kind):
 def test_where_concepts_are_equal_old_concepts_with_the_new_map_are_the_adapted_model(
     tiny, frozen, pixels, sae, kind
 ):
-    frozen, adapted = told_pair(tiny, frozen, pixels, kind)
+    frozen, adapted = distinct_pair(tiny, frozen, pixels, kind)
     right = answer_cells(frozen, adapted, sae, LAYER, task_of(pixels), permutations(sae))
     for cell in CELLS:  # only the text side can differ
         assert np.array_equal(right[cell.name], right[cell.text]), cell.name
     assert not np.array_equal(right["frozen"], right["adapted"])
 
 
-def test_crossings_are_those_of_the_definitions(tiny, frozen, pixels, sae):
-    (frozen, adapted), task = told_pair(tiny, frozen, pixels), task_of(pixels)
+def test_crossings_equal_their_definitions(tiny, frozen, pixels, sae):
+    (frozen, adapted), task = distinct_pair(tiny, frozen, pixels), task_of(pixels)
     right = answer_cells(frozen, adapted, sae, LAYER, task, permutations(sae))
     x0, x1 = residuals(frozen, adapted, pixels)
     n = x0.shape[1]
@@ -233,7 +237,7 @@ def test_crossings_are_those_of_the_definitions(tiny, frozen, pixels, sae):
 
 
 def test_answers_do_not_depend_on_the_batch(tiny, frozen, pixels, sae):
-    frozen, adapted = told_pair(tiny, frozen, pixels)
+    frozen, adapted = distinct_pair(tiny, frozen, pixels)
     one, two = (
         answer_cells(frozen, adapted, sae, LAYER, task_of(pixels, n), permutations(sae))
         for n in (30, 4)
@@ -246,7 +250,7 @@ def test_answers_do_not_depend_on_the_batch(tiny, frozen, pixels, sae):
 
 
 def planted_answers(n=400, seeds=3, gain=0.4, retained=0.5):
-    """Answers whose cells have known accuracies: frozen 0.5, and part of the gain on top."""
+    """Return answers with known accuracies: frozen 0.5, and part of the gain on top."""
     rng = np.random.default_rng(0)
     level = {"frozen": 0.5, "adapted": 0.5 + gain, "old_concepts_new_map": 0.5 + retained * gain}
     draws = rng.random((seeds, n))
@@ -264,7 +268,7 @@ def test_shares_are_the_gain_retained():
     assert (rows["n_seeds"] == 3).all() and (rows["n_images"] == 400).all()
 
 
-def test_without_a_gain_no_share_is_given():
+def test_shares_are_nan_without_a_gain():
     answers = planted_answers(gain=0.0)
     answers["adapted"] = answers["adapted"].copy()
     answers["adapted"][:, :3] = 1 - answers["adapted"][:, :3]  # a change that is no gain
@@ -274,7 +278,7 @@ def test_without_a_gain_no_share_is_given():
     assert rows[["share", "share_low", "share_high"]].isna().all().all()
 
 
-def test_of_a_loss_no_share_is_given():
+def test_shares_are_nan_for_a_loss():
     rows = share_table(planted_answers(gain=-0.4), n_resamples=500)
     loss = rows.set_index("cell").loc["adapted"]
     assert loss["gain_high"] < 0
@@ -305,7 +309,7 @@ def test_a_bootstrap_draw_without_gain_leaves_the_other_shares():
 # --- latents of classes ---------------------------------------------------------------------------
 
 
-def test_latents_of_classes_are_those_of_a_slow_loop(tiny, frozen, pixels, sae):
+def test_latents_of_classes_equal_a_slow_loop(tiny, frozen, pixels, sae):
     adapted, task = adapted_of(tiny, "vpt"), task_of(pixels)
     found = read_classes_of(adapted, sae, LAYER, task, threshold=0.3)
     _, x1 = residuals(frozen, adapted, pixels)
@@ -374,7 +378,7 @@ def test_strongest_latents_persist_appear_and_vanish(tiny, frozen, pixels, sae):
     assert (rows.loc[rows["status"] == "vanishes", "rank_after"] > k).all()
 
 
-def test_a_model_beside_itself_keeps_all_its_latents(frozen, pixels, sae):
+def test_a_model_compared_with_itself_keeps_all_its_latents(frozen, pixels, sae):
     found = read_classes_of(frozen, sae, LAYER, task_of(pixels))
     classes = class_change_table(found, found, NAMES, 10)
     assert (classes["overlap"] == 1).all() and (classes["appear"] == 0).all()
@@ -384,7 +388,7 @@ def test_a_model_beside_itself_keeps_all_its_latents(frozen, pixels, sae):
 
 
 def latents_of(*counts):
-    """A class per row of counts; both halves see the same."""
+    """Return latents with a class per row of counts, equal in both halves."""
     counts = np.array(counts)
     half = ClassCounts(counts, np.full(len(counts), 4), np.maximum(counts.sum(0), [1, 0, 0, 0, 0]))
     return ClassLatents((half, half), counts.astype(float), counts.astype(float))
@@ -401,7 +405,7 @@ def test_latents_that_never_count_are_not_strong():
         [0, 1, 0],
         [0] * 3,
     ]
-    assert classes.loc["half", "overlap"] == 0.5  # padded to k with latents 0 and 1 it were 3 / 4
+    assert classes.loc["half", "overlap"] == 0.5  # 3 / 4 if latents 0 and 1 padded it to k
     assert classes.loc["half", "overlap_chance"] == 2 / 4  # alive: 0, 2, 3 and 4
     assert classes.loc["half", "overlap_halves"] == 1
     assert classes.loc["new", "overlap"] == 0 and classes.loc["new", "overlap_chance"] == 0

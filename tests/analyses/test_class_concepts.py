@@ -6,8 +6,12 @@ import torch
 from clip_towers import images_of, sae_for
 from torch.nn import functional as F
 
-from clip_sae.analyses.class_concepts.class_answers import answer_with_classes, size_grid
-from clip_sae.analyses.class_concepts.class_sets import ClassBatch, class_orders
+from clip_sae.analyses.class_concepts.class_answers import (
+    ClassBatch,
+    answer_with_classes,
+    class_orders,
+    size_grid,
+)
 from clip_sae.analyses.class_concepts.class_table import MEAN, class_table
 from clip_sae.analyses.shared.class_counts import (
     ClassCounter,
@@ -50,7 +54,7 @@ def counts_of(x, sae, label, make_store, **options):
 
 
 @pytest.mark.parametrize("architecture", ["vanilla", "topk"])
-def test_counts_are_those_of_a_slow_loop(residuals, label, make_store, architecture):
+def test_counts_equal_a_slow_loop(residuals, label, make_store, architecture):
     x = residuals[1]
     sae = sae_for(x, architecture, k=6 if architecture == "topk" else None)
     found = counts_of(x, sae, label, make_store, threshold=0.3)
@@ -122,7 +126,7 @@ def test_orders_rank_by_count_and_controls_are_not_the_class_itself():
 
 
 def slow_edit(sae, x, label, order, size, edit, error):
-    """One image and one token at a time, in float64."""
+    """Return the edited tokens, one image and one token at a time, in float64."""
     found = np.empty(x.shape)
     w_enc, w_dec = sae.W_enc.double().numpy(), sae.W_dec.double().numpy()
     b_enc, b_dec = sae.b_enc.double().numpy(), sae.b_dec.double().numpy()
@@ -142,7 +146,7 @@ def slow_edit(sae, x, label, order, size, edit, error):
     return found
 
 
-def test_edits_are_those_of_a_slow_twin(residuals, label):
+def test_edits_equal_a_slow_twin(residuals, label):
     x = residuals[1][:6]
     sae, label = sae_for(x), label[:6]
     order = np.stack([np.random.default_rng(c).permutation(N_LATENTS) for c in range(N_CLASSES)])
@@ -184,7 +188,7 @@ def answers_of(tiny, layer, x, text, label, sae, make_store, batch_images=8, siz
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_answers_are_the_clean_model_where_nothing_is_taken_out(
+def test_answers_equal_the_clean_model_without_removed_latents(
     tiny, layer, residuals, text, label, make_store
 ):
     x = residuals[layer]
@@ -196,7 +200,7 @@ def test_answers_are_the_clean_model_where_nothing_is_taken_out(
         assert np.array_equal(found.right[found.runs.index(run)], clean)
 
 
-def test_answers_are_those_of_single_runs(tiny, residuals, text, label, make_store):
+def test_answers_equal_single_runs(tiny, residuals, text, label, make_store):
     x = residuals[1]
     sae = sae_for(x)
     found, orders = answers_of(tiny, 1, x, text, label, sae, make_store)
@@ -219,7 +223,7 @@ def test_answers_do_not_depend_on_the_batch(tiny, residuals, text, label, make_s
     assert one.runs == two.runs and np.array_equal(one.right, two.right)
 
 
-def test_cls_alone_is_refused_where_other_tokens_matter(tiny, residuals, text, label, make_store):
+def test_cls_alone_raises_where_other_tokens_matter(tiny, residuals, text, label, make_store):
     images = StoreImages(make_store(residuals[1]), tokens="cls")
     with pytest.raises(ValueError, match="other tokens of it reach the embedding"):
         answer_with_classes(

@@ -13,7 +13,6 @@ from clip_sae.analyses.typographic.defence_prefix import (
     PrefixSettings,
     embed_prefixed,
     load_prefix,
-    ordinary_vector,
     prefixed_class_embeddings,
     save_prefix,
     train_prefix,
@@ -50,6 +49,13 @@ def features_of(clip):
     clean = text[labels] + noise[0]
     attacked = text[labels] + 1.1 * text[(labels + 1) % 3] + noise[1]
     return F.normalize(clean, dim=-1), F.normalize(attacked, dim=-1), labels
+
+
+def ordinary_vector(clip):
+    """The text tower's own embedding of "*": with it, a prefix changes nothing."""
+    token = clip.tokenizer(["*"])[0, 1]
+    text = clip.module if hasattr(clip.module, "token_embedding") else clip.module.text
+    return text.token_embedding.weight[token].detach().clone()
 
 
 def test_the_ordinary_vector_reproduces_the_ordinary_embedding(clip):
@@ -136,7 +142,7 @@ def test_identity_weight_holds_the_clean_probabilities():
 
 def test_features_that_are_no_pairs_are_refused(clip, features):
     clean, attacked, labels = features
-    with pytest.raises(ValueError, match="trained on pairs: clean \\[39, "):
+    with pytest.raises(ValueError, match="a prefix needs pairs: clean \\[39, "):
         train_prefix(clip, clean[1:], attacked, labels, NAMES)
     with pytest.raises(ValueError, match="labels go from 0 to 2, but there are 2 class names"):
         train_prefix(clip, clean, attacked, labels, NAMES[:2])

@@ -1,4 +1,4 @@
-"""The tables of a layer: planted latents come out exactly, and batches change nothing."""
+"""The tables of a layer: planted latents are recovered exactly, and batches change nothing."""
 
 from types import SimpleNamespace
 
@@ -10,17 +10,16 @@ from clip_towers import images_of, sae_for
 from torch.nn import functional as F
 
 from clip_sae.analyses.shared.blocks import Blocks
-from clip_sae.analyses.steering.layer import (
+from clip_sae.analyses.steering.layer_summary import Thresholds
+from clip_sae.analyses.steering.layer_tables import (
     GRID_COLUMNS,
-    Settings,
-    measure_layer,
-    measure_part,
-    n_blocks,
+    LayerRun,
+    SteeringSettings,
+    n_chunks,
 )
 from clip_sae.analyses.steering.routes import Routes
-from clip_sae.analyses.steering.summary import Thresholds
-from clip_sae.analyses.steering.traces import COLUMNS, choose_units, trace_units
-from clip_sae.analyses.steering.units import KINDS, latent_units, units_of
+from clip_sae.analyses.steering.steered_units import KINDS, latent_units, units_of
+from clip_sae.analyses.steering.strength_curves import COLUMNS, choose_units, trace_units
 from clip_sae.clip.head import Head
 from clip_sae.clip.model import load_clip
 from clip_sae.planning.scatter import share
@@ -42,7 +41,7 @@ class Planted:
 
 
 def planted_routes(n_images=24, closed_form=True):
-    """Tokens without a preference for the words that are planted, and the words' directions."""
+    """Return routes and tokens [image, token, D] that prefer none of the planted words."""
     generator = torch.Generator().manual_seed(0)
     x = torch.zeros(n_images, 3, D)
     x[..., 6:] = torch.randn(n_images, 3, 6, generator=generator)
@@ -52,7 +51,7 @@ def planted_routes(n_images=24, closed_form=True):
 
 
 def planted_sae(groups):
-    """Latent j writes the sum of the axes of the words in groups[j]; it never fires by itself."""
+    """Return an SAE whose latent j writes the axes of the words in groups[j] and never fires."""
     sae = Sae(D, len(groups), "vanilla", input_norm="none")
     rows = torch.zeros(len(groups), D)
     for row, words in zip(rows, groups, strict=True):
@@ -63,14 +62,14 @@ def planted_sae(groups):
 
 
 @pytest.mark.parametrize("closed_form", [True, False])
-def test_planted_latents_come_out_exactly(closed_form):
+def test_planted_latents_are_recovered_exactly(closed_form):
     """One word: S = 1 − 2P̄ + ‖P̄‖² and perfect; n words: 1/n of it; the whole residual: none."""
     routes, x = planted_routes(closed_form=closed_form)
     sae = planted_sae([(0,), (1,), (0, 1), (2, 3, 4, 5)])
     units = latent_units(x, sae, np.array([True, True, True, False]))
-    settings = Settings(1e4, (0.0, 10.0, 1e4), THRESHOLDS, grid_units=None, resamples=200)
+    settings = SteeringSettings(1e4, (0.0, 10.0, 1e4), THRESHOLDS, grid_units=None, resamples=200)
     words = [f"w{v}" for v in range(D)]
-    tables = measure_layer(units, routes, words, settings, progress=False)
+    tables = LayerRun(units, routes, words, settings, progress=False).tables()
     mean = routes.clean.double().mean(0).numpy()
     floor = float(np.square(mean).sum())
     for strength in ("10000.0", "inf"):
@@ -102,8 +101,8 @@ def test_onset_and_half_saturation_of_a_planted_latent_lie_where_its_grid_says()
     routes, x = planted_routes()
     units = latent_units(x, planted_sae([(0,), (1,)]), np.ones(2, dtype=bool))
     strengths = tuple(np.linspace(0, 20, 81))
-    settings = Settings(20.0, strengths, THRESHOLDS, grid_units=None, resamples=100)
-    tables = measure_layer(units, routes, [str(v) for v in range(D)], settings, progress=False)
+    settings = SteeringSettings(20.0, strengths, THRESHOLDS, grid_units=None, resamples=100)
+    tables = LayerRun(units, routes, [str(v) for v in range(D)], settings, progress=False).tables()
     curve = tables.grid[tables.grid.unit == 0]
     row = tables.units[tables.units.unit == 0].iloc[0]
     before = curve[curve.strength.astype(float) < row.onset - 1e-9].steerability.max()
@@ -123,9 +122,9 @@ def measure_tiny(tower, units=None, sequences=128, grid_units=None, **options):
     tiny, x, sae, text = tower
     units = latent_units(x, sae, np.ones(48, dtype=bool)) if units is None else units
     routes = Routes(tiny, 1, x, text, 20.0, sequences_per_batch=sequences)
-    settings = Settings(150.0, STRENGTHS, THRESHOLDS, grid_units, resamples=100)
+    settings = SteeringSettings(150.0, STRENGTHS, THRESHOLDS, grid_units, resamples=100)
     words = [f"word {i}" for i in range(12)]
-    return measure_layer(units, routes, words, settings, progress=False, **options)
+    return LayerRun(units, routes, words, settings, progress=False, **options).tables()
 
 
 def test_batches_of_units_and_of_sequences_change_nothing(tower):
@@ -137,7 +136,7 @@ def test_batches_of_units_and_of_sequences_change_nothing(tower):
         pd.testing.assert_frame_equal(one.drop(columns=loose), two.drop(columns=loose), atol=1e-4)
 
 
-def test_a_sample_of_units_keeps_their_numbers_and_says_so(tower):
+def test_a_sample_of_units_keeps_their_numbers_and_its_origin(tower):
     _, x, sae, _ = tower
     whole = measure_tiny(tower)
     units = units_of("latent", x, sae, lambda _: np.ones(48, dtype=bool), n=10, seed=4)
@@ -157,7 +156,7 @@ def test_a_sample_of_units_keeps_their_numbers_and_says_so(tower):
     assert at[1].high - at[1].low > at[0].high - at[0].low
 
 
-def test_the_grid_of_a_sample_says_that_its_units_are_one(tower):
+def test_the_grid_of_a_sample_states_its_size(tower):
     tables = measure_tiny(tower, grid_units=6)
     assert list(tables.grid.columns) == GRID_COLUMNS
     assert tables.grid.groupby("strength").unit.nunique().tolist() == [6] * len(STRENGTHS)
@@ -181,10 +180,10 @@ def test_without_a_grid_every_unit_is_measured_at_one_strength_and_the_limit(tow
 
 def test_every_kind_of_unit_can_be_measured(tower):
     _, x, sae, _ = tower
-    asked = []
+    seen = []
 
     def alive(of):
-        asked.append(of)
+        seen.append(of)
         return np.arange(len(of.W_dec)) % 2 == 0
 
     sizes = {}
@@ -196,7 +195,7 @@ def test_every_kind_of_unit_can_be_measured(tower):
         assert np.isfinite(tables.units.steerability).all()
     whole = {"latent": 48, "random_sae": 48, "random": 20}
     assert sizes == {kind: (20, whole.get(kind, 32)) for kind in KINDS}
-    assert asked[0] is sae and asked[1] is not sae and len(asked) == 2
+    assert seen[0] is sae and seen[1] is not sae and len(seen) == 2
     assert len(units_of("random", x, sae, alive)) == 48
     with pytest.raises(ValueError, match="'head' do not exist; write latent, neuron"):
         units_of("head", x, sae, alive)
@@ -233,7 +232,7 @@ def test_chosen_units_are_alive_different_and_of_their_roles():
     )
     found = choose_units(table, strength="150.0", gamma=0.1)
     assert found == [(1, "perfect"), (2, "tight"), (4, "diffuse")]
-    # nothing below γ: the least steerable stands for the diffuse one; no unit of a few words
+    # without S below γ the least steerable unit is the diffuse one; no unit names a few words
     table = scored([(7, 0.95, 1.0, 0.9, True), (8, 0.5, 9.0, 0.9, True)])
     assert choose_units(table, strength="150.0", gamma=0.1) == [(7, "perfect"), (8, "diffuse")]
     assert choose_units(table.assign(alive=False), strength="150.0", gamma=0.1) == []
@@ -249,8 +248,8 @@ def test_a_trace_follows_its_words_and_agrees_with_the_grid(tower):
     traces = trace_units(units, routes, words, chosen, STRENGTHS, **level)
     assert list(traces.columns) == COLUMNS
     assert set(traces.scope) == {"image0", "mean"} and (traces.n_images == 5).all()
-    per_place = traces.groupby(["unit", "scope", "strength"]).word.nunique()
-    assert (per_place >= 3).all() and per_place.groupby(["unit", "scope"]).nunique().eq(1).all()
+    per_curve = traces.groupby(["unit", "scope", "strength"]).word.nunique()
+    assert (per_curve >= 3).all() and per_curve.groupby(["unit", "scope"]).nunique().eq(1).all()
     tables = measure_tiny(tower)
     grid = tables.grid[tables.grid.unit.isin([7, 31])].astype({"strength": float})
     joined = traces.merge(grid, on=["unit", "strength"], suffixes=("", "_grid"))
@@ -266,7 +265,7 @@ def test_a_trace_follows_its_words_and_agrees_with_the_grid(tower):
 
 
 def test_random_directions_are_always_a_sample(tower):
-    """Of infinitely many, so that their intervals hold the choice as well."""
+    """They are infinitely many, so intervals include the choice of directions."""
     _, x, sae, _ = tower
     widths = {}
     for kind in ("random", "pca"):
@@ -277,15 +276,15 @@ def test_random_directions_are_always_a_sample(tower):
     assert np.isnan(widths["random"]) and np.isfinite(widths["pca"])
 
 
-def test_nothing_to_follow_is_said(tower):
+def test_a_layer_without_alive_latents_raises(tower):
     tiny, x, sae, text = tower
     units = latent_units(x, sae, np.zeros(48, dtype=bool))
     routes = Routes(tiny, 1, x, text, 20.0)
-    with pytest.raises(ValueError, match="there is no living unit to follow"):
+    with pytest.raises(ValueError, match="no latent of this layer is alive"):
         trace_units(units, routes, ["a"] * 12, [], STRENGTHS, strength=150.0, gamma=0.1)
 
 
-def test_a_unit_that_does_not_exist_is_named(tower):
+def test_a_missing_unit_raises(tower):
     tiny, x, sae, text = tower
     units = latent_units(x, sae, np.ones(48, dtype=bool))
     routes = Routes(tiny, 1, x, text, 20.0)
@@ -297,22 +296,23 @@ def test_a_unit_that_does_not_exist_is_named(tower):
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_units_measured_by_several_jobs_give_the_same_tables(tower, tmp_path, monkeypatch, n):
-    """48 units in blocks of 20: parts in any order, one missing, one torn by a kill."""
-    monkeypatch.setattr("clip_sae.analyses.steering.layer.BLOCK_UNITS", 20)
+    """48 units in chunks of 20: parts in any order, one missing, one torn by a kill."""
+    monkeypatch.setattr("clip_sae.analyses.steering.layer_tables.CHUNK_UNITS", 20)
     tiny, x, sae, text = tower
     units = latent_units(x, sae, np.arange(48) % 3 > 0)
     routes = Routes(tiny, 1, x, text, 20.0)
-    settings = Settings(150.0, STRENGTHS, THRESHOLDS, grid_units=12, resamples=100)
+    settings = SteeringSettings(150.0, STRENGTHS, THRESHOLDS, grid_units=12, resamples=100)
     run = (units, routes, [f"word {i}" for i in range(12)], settings)
-    whole = measure_layer(*run, progress=False)
-    blocks = Blocks(tmp_path / "blocks", {"dataset": "a"})
+    whole = LayerRun(*run, progress=False).tables()
+    chunks = Blocks(tmp_path / "blocks", {"dataset": "a"})
     for i in reversed(range(1, n + 1)):
-        measure_part(*run, blocks, share(n_blocks(48), f"{i}-of-{n}"), progress=False)
-    files = sorted(blocks.folder.glob("*.npz"))
+        one = LayerRun(*run, chunks=chunks, progress=False)
+        one.measure_chunks(share(n_chunks(48), f"{i}-of-{n}"))
+    files = sorted(chunks.folder.glob("*.npz"))
     assert len(files) == 2 * 3
     files[0].unlink()
     files[3].write_bytes(files[3].read_bytes()[:100])
-    split = measure_layer(*run, blocks=blocks, progress=False)
+    split = LayerRun(*run, chunks=chunks, progress=False).tables()
     for table in ("units", "layer", "grid"):
         assert_same(getattr(whole, table), getattr(split, table))
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses.steering.measures import Words, measure, steerability_floor
+from clip_sae.analyses.steering.unit_measures import Words, measure, steerability_floor
 
 
 def distributions(seed, *shape, sharpness=3.0):
@@ -20,7 +20,7 @@ def unit_text(seed, n_words, d_embed=7):
 
 
 def slow(steered, clean, text):
-    """The equations as printed, one word and one image at a time."""
+    """Return the measures of the printed equations, one word and one image at a time."""
     n_images, n_words = clean.shape
     d = np.array([[steered[i, v] - clean[i, v] for v in range(n_words)] for i in range(n_images)])
     mean = d.mean(0)
@@ -95,7 +95,7 @@ def test_mass_uniform_on_n_words_gives_one_over_n_up_to_the_clean_mass(
     assert float(found.n_effective) == pytest.approx(n)
 
 
-def test_the_floor_is_what_a_unit_scores_that_only_spreads_the_answer():
+def test_a_unit_that_only_spreads_the_answer_scores_the_floor():
     clean = distributions(0, 9, 5_000, sharpness=500.0)
     spread = torch.full((1, 9, 5_000), 1 / 5_000, dtype=torch.float64)
     found = measure(spread, clean, Words.of(unit_text(0, 5_000)))
@@ -104,7 +104,7 @@ def test_the_floor_is_what_a_unit_scores_that_only_spreads_the_answer():
 
 
 def test_the_two_dispersions_order_units_as_their_words_lie():
-    """One word: no dispersion around its own centroid. Two far words: more than two near ones."""
+    """One word has no dispersion around its centroid; two far words have more than two near."""
     text = torch.tensor([[1.0, 0, 0], [0.99, 0.141, 0], [0, 1.0, 0], [0, 0, 1.0]]).double()
     text = text / text.norm(dim=1, keepdim=True)
     one, near, far = (

@@ -1,4 +1,4 @@
-"""Expected words among some of the units: the closed form against every possible choice."""
+"""Expected words among some of the units: the closed form against every choice."""
 
 from itertools import combinations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses.steering.rarefaction import expected_coverage, rarefaction_table
+from clip_sae.analyses.steering.gathered_tables import expected_coverage, rarefaction_table
 
 
 @settings(max_examples=30, deadline=None)
@@ -32,7 +32,7 @@ def test_many_units_do_not_overflow():
 
 def test_mistakes_in_sizes():
     for named, sizes in ((["a"] * 3, [1]), (["a"], [3]), (["a"], [-1])):
-        with pytest.raises(ValueError, match="of 2 units; neither can be more"):
+        with pytest.raises(ValueError, match="of 2 units; neither can be more than 2"):
             expected_coverage(named, 2, np.array(sizes))
 
 

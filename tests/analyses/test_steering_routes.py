@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from clip_towers import images_of, sae_for
+from plain_edits import set_coordinates, set_latents
 from torch.nn import functional as F
 
-from clip_sae.analyses.shared.edits import steer, steer_neurons
+from clip_sae.analyses.shared.untrained import untrained_sae
 from clip_sae.analyses.steering.routes import Routes
-from clip_sae.analyses.steering.units import (
+from clip_sae.analyses.steering.steered_units import (
     KINDS,
     equal_push_units,
     latent_units,
@@ -16,7 +17,6 @@ from clip_sae.analyses.steering.units import (
     neuron_units,
     pca_directions,
     random_directions,
-    untrained_sae,
 )
 
 N_LAYERS = 3
@@ -109,7 +109,7 @@ def test_steering_a_unit_to_its_own_value_changes_nothing(tiny, residuals, text,
     torch.testing.assert_close(found.probabilities, clean, rtol=0, atol=2e-6)
 
 
-def test_clean_is_what_the_model_says(tiny, residuals, text):
+def test_clean_equals_the_models_own_answer(tiny, residuals, text):
     images = F.normalize(tiny.run_from(residuals[0], 0), dim=-1)
     expected = (20.0 * images @ text.T).softmax(-1)
     for layer in range(N_LAYERS):
@@ -120,10 +120,10 @@ def test_clean_is_what_the_model_says(tiny, residuals, text):
 @pytest.mark.parametrize("layer", range(N_LAYERS))
 @pytest.mark.parametrize("error", ["keep", "drop"])
 @pytest.mark.parametrize("architecture,k", [("vanilla", None), ("topk", 4), ("jumprelu", None)])
-def test_a_batch_is_its_units_one_by_one_as_intervention_steers_them(
+def test_a_batch_is_its_units_one_by_one_as_the_definition_steers_them(
     tiny, residuals, text, layer, error, architecture, k
 ):
-    """The slow twin: each unit alone, through `intervention.steer` and the whole rest of CLIP."""
+    """The slow twin: each unit alone, through its definition and the whole rest of CLIP."""
     x = residuals[layer]
     sae = sae_for(x, architecture=architecture, k=k)
     units = latent_units(x, sae, alive_all(len(sae.W_dec)), error=error)
@@ -132,7 +132,7 @@ def test_a_batch_is_its_units_one_by_one_as_intervention_steers_them(
     pushes = units.pushes(chosen, 9.0)
     found = routes.steer(units.directions[chosen], pushes)
     for row, latent in enumerate(chosen.tolist()):
-        edited = steer(x, sae, [latent], 9.0, error=error)
+        edited = set_latents(x, sae, [latent], 9.0, error=error)
         embedding = F.normalize(tiny.run_from(edited, layer), dim=-1)
         expected = (20.0 * embedding @ text.T).softmax(-1)
         torch.testing.assert_close(found.probabilities[row], expected, rtol=0, atol=1e-5)
@@ -146,7 +146,7 @@ def test_a_batch_of_neurons_is_each_set_alone(tiny, residuals, text, layer):
     chosen = torch.tensor([3, 30])
     found = routes.steer(units.directions[chosen], units.pushes(chosen, 150.0))
     for row, neuron in enumerate(chosen.tolist()):
-        embedding = F.normalize(tiny.run_from(steer_neurons(x, [neuron], 150.0), layer), dim=-1)
+        embedding = F.normalize(tiny.run_from(set_coordinates(x, [neuron], 150.0), layer), dim=-1)
         expected = (20.0 * embedding @ text.T).softmax(-1)
         torch.testing.assert_close(found.probabilities[row], expected, rtol=0, atol=1e-5)
 

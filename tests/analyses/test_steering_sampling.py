@@ -1,14 +1,16 @@
-"""Images equally from every class, units evenly over what they score, weights of resamples."""
+"""Images from every class, units evenly over their scores, weights of resamples, labels."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.steering.sampling import choose_images, resample_weights, systematic_sample
+from clip_sae.analyses.steering.layer_summary import resample_weights
+from clip_sae.analyses.steering.layer_tables import systematic_sample
+from clip_sae.analyses.steering.measure import SteeredLayer, choose_images
 
 
 def manifest(n_classes=4, per_class=6):
-    """Rows whose paths are not in the order of the index."""
+    """Return rows whose paths are not in the order of the index."""
     n = n_classes * per_class
     order = np.random.default_rng(1).permutation(n)
     return pd.DataFrame({"path": [f"{k:03d}.png" for k in order], "label_idx": order % n_classes},
@@ -46,8 +48,8 @@ def test_first_sorted_is_the_first_by_path():
         choose_images(table, source, 5, sampling="random", seed=0)
 
 
-def test_first_sorted_goes_by_file_name_whatever_the_folders():
-    """The authors' 192 files lie in one folder; elsewhere the same files lie in class folders."""
+def test_first_sorted_uses_file_names_not_folders():
+    """The authors' 192 files lie in one folder, other copies of the set in class folders."""
     names = ["c/1.png", "a/3.png", "b/1.png", "a/2.png"]
     table = pd.DataFrame({"path": names, "label_idx": [2, 0, 1, 0]})
     chosen = choose_images(table, np.arange(4), 3, sampling="first_sorted", seed=0)
@@ -73,3 +75,10 @@ def test_resample_weights_are_shares_of_a_multinomial_draw():
     np.testing.assert_allclose(weights * 12, np.round(weights * 12), atol=1e-9)
     np.testing.assert_allclose(weights.mean(0), 1 / 12, atol=0.01)
     np.testing.assert_array_equal(weights, resample_weights(12, 4000, seed=0))
+
+
+def test_labels_distinguish_saes():
+    layer = SteeredLayer.__new__(SteeredLayer)  # without its weights
+    layer.label = "vanilla_resid"
+    labels = [layer.label_of(kind) for kind in ("latent", "random_sae", "pca")]
+    assert labels == ["vanilla_resid", "vanilla_resid untrained", "pca"]

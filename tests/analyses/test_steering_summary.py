@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from clip_sae.analyses.steering.measures import Words, measure
-from clip_sae.analyses.steering.sampling import resample_weights
-from clip_sae.analyses.steering.summary import DISPERSIONS, PERFECT, LayerSummary, Thresholds
+from clip_sae.analyses.steering.layer_summary import (
+    DISPERSIONS,
+    PERFECT,
+    LayerSummary,
+    Thresholds,
+    resample_weights,
+)
+from clip_sae.analyses.steering.unit_measures import Words, measure
 from clip_sae.metrics import rank_correlation
 
 N_UNITS, N_IMAGES, N_WORDS = 14, 9, 8
@@ -14,7 +19,7 @@ THRESHOLDS = Thresholds(gamma=0.1, beta=(0.05, 0.1, 0.5, 0.95))
 
 
 def planted(seed=0, n_images=N_IMAGES):
-    """Steered [unit image word] of all sharpnesses, clean [image word], text, alive, cosines."""
+    """Return steered [unit image word], clean [image word], text, alive and cosines."""
     rng = np.random.default_rng(seed)
     sharp = np.geomspace(0.02, 3, N_UNITS)
     means = np.stack([rng.dirichlet(np.full(N_WORDS, a)) for a in sharp])  # [unit word]
@@ -49,7 +54,7 @@ def find(rows, quantity, threshold=None):
 
 
 def slow_draw(data, weights):
-    """Every quantity of one resample, from the resampled distributions themselves."""
+    """Return every quantity of one resample, from the resampled distributions themselves."""
     steered, clean, _, alive, cosine = (np.asarray(part) for part in data)
     n = len(weights)
     d = steered - clean
@@ -127,7 +132,7 @@ def test_batches_change_nothing():
 
 @pytest.mark.parametrize("n_images", [4, 30])
 def test_an_interval_of_few_images_lies_around_its_own_estimate(n_images):
-    """Squares of resampled means are too large by the variance over n, which is taken off."""
+    """Squares of resampled means exceed the estimate by variance / n, which is subtracted."""
     weights = resample_weights(n_images, 2000, seed=1)
     for seed in range(5):
         rows, _ = summarise(planted(seed, n_images), weights)
@@ -146,7 +151,7 @@ def test_sampled_units_widen_the_interval_of_means_and_counts():
         assert one["value"] == other["value"]
         assert other["high"] - other["low"] > 1.2 * (one["high"] - one["low"])
         assert other == find(again, quantity, level)
-    for end in ("low", "high"):  # of this sample's words, see the module
+    for end in ("low", "high"):  # coverage describes this sample, see the module
         one, other = (find(rows, "concept_coverage", 0.1)[end] for rows in (all_units, sampled))
         assert one == other
 

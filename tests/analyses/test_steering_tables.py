@@ -1,4 +1,4 @@
-"""Tables on disk: the same bytes again, lines copied as they are, other columns refused."""
+"""Tables on disk: equal bytes for equal tables, lines copied as they are, other columns raise."""
 
 import gzip
 import os
@@ -6,7 +6,7 @@ import os
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.steering.tables import gather_tables
+from clip_sae.analyses.steering.gathered_tables import gather_tables
 from clip_sae.files import csv_text, write_output
 
 TABLE = pd.DataFrame(
@@ -19,7 +19,7 @@ def write_table(path, table):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
-def test_a_table_is_the_same_bytes_whenever_and_wherever_it_is_written(tmp_path, name):
+def test_time_and_place_of_writing_do_not_change_the_bytes(tmp_path, name):
     (tmp_path / "other").mkdir()
     write_table(tmp_path / name, TABLE)
     os.utime(tmp_path / name, (0, 0))
@@ -30,7 +30,7 @@ def test_a_table_is_the_same_bytes_whenever_and_wherever_it_is_written(tmp_path,
     assert text.decode() == "strength,s,alive\n150.0,0.3333333,True\ninf,,False\n"
 
 
-def test_gathered_rows_are_those_of_the_parts_in_order(tmp_path):
+def test_gathered_rows_keep_the_order_of_the_parts(tmp_path):
     write_table(tmp_path / "a.csv.gz", TABLE)
     write_table(tmp_path / "b.csv", TABLE.assign(s=2.0))
     paths = [tmp_path / "b.csv", tmp_path / "a.csv.gz"]
@@ -41,7 +41,7 @@ def test_gathered_rows_are_those_of_the_parts_in_order(tmp_path):
     assert found.strength.tolist() == ["150.0", "inf"] * 2 and found.s[0] == 2.0
 
 
-def test_parts_with_other_columns_are_refused(tmp_path):
+def test_parts_with_other_columns_raise(tmp_path):
     write_table(tmp_path / "a.csv", TABLE)
     write_table(tmp_path / "b.csv", TABLE.assign(more=1))
     with pytest.raises(ValueError, match=r"b\.csv has other columns than .*a\.csv"):

@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 import torch
 from clip_towers import images_of, sae_for
+from plain_edits import set_coordinates, set_latents
 from tiny_clip import tiny_source
 from torch.nn import functional as F
 
 from clip_sae.analyses.shared.blocks import Blocks
-from clip_sae.analyses.shared.edits import ablate, steer, steer_neurons
-from clip_sae.analyses.shared.embeddings import reaches_output
+from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.groups import Groups
+from clip_sae.analyses.shared.names import NEURONS
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.unit_sets import (
     Family,
@@ -21,12 +22,16 @@ from clip_sae.analyses.shared.unit_sets import (
     threshold_grid,
 )
 from clip_sae.analyses.shared.units import Latents, Neurons
-from clip_sae.analyses.suppression.answers import Answers
-from clip_sae.analyses.suppression.bits import read_bits, write_bits
+from clip_sae.analyses.suppression.answer_bits import read_bits, write_bits
 from clip_sae.analyses.suppression.choose import choose, chosen_sets
-from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
-from clip_sae.analyses.suppression.evaluation import NEURONS, Settings
-from clip_sae.analyses.suppression.layer import Layer, evaluate_layer, evaluate_part
+from clip_sae.analyses.suppression.evaluate_suppression import (
+    EditedLayer,
+    evaluate_layer,
+    evaluate_part,
+)
+from clip_sae.analyses.suppression.evaluated_sets import SetOptions
+from clip_sae.analyses.suppression.measure_contrast import measure_contrasts
+from clip_sae.analyses.suppression.set_answers import Answers
 from clip_sae.clip.model import load_clip
 
 CHOSEN = ["latent", "neuron", "neuron_matched"]
@@ -70,10 +75,10 @@ def test_nested_sets_equal_each_set_ablated_alone(residuals, architecture):
     sae = small_sae(x, architecture)
     order, sizes = np.random.default_rng(0).permutation(48), (0, 1, 5, 20, 48)
     for size, ablated in zip(sizes, nested(Latents(sae), x, order, sizes), strict=True):
-        expected = ablate(x, sae, order[:size].copy())
+        expected = set_latents(x, sae, order[:size].copy())
         assert torch.allclose(ablated, expected, atol=1e-4), size
     for size, ablated in zip(sizes[:4], nested(Neurons(32), x, order % 32, sizes[:4]), strict=True):
-        expected = steer_neurons(x, np.unique(order[:size] % 32), 0.0) if size else x
+        expected = set_coordinates(x, np.unique(order[:size] % 32), 0.0) if size else x
         assert torch.equal(ablated, expected), size
 
 
@@ -82,7 +87,7 @@ def test_mean_ablation_sets_units_to_their_mean(residuals):
     sae, order = small_sae(x), np.arange(10)
     fill = torch.rand(48)
     [ablated] = nested(Latents(sae, fill), x, order, (10,))
-    assert torch.allclose(ablated, steer(x, sae, order, fill[:10]), atol=1e-4)
+    assert torch.allclose(ablated, set_latents(x, sae, order, fill[:10]), atol=1e-4)
     [ablated] = nested(Neurons(32, torch.rand(32)), x, order, (10,))
     assert (ablated[..., :10] == ablated[0, 0, :10]).all() and torch.equal(
         ablated[..., 10:], x[..., 10:]
@@ -122,7 +127,7 @@ def test_answers_are_those_of_the_general_intervention(
     assert len(family) > 3
     for i in range(len(family)):
         with torch.inference_mode():
-            embedding = tiny.run_from(ablate(x, sae, family.units(i)), layer)
+            embedding = tiny.run_from(set_latents(x, sae, family.units(i)), layer)
             predicted = (embedding @ text.T).argmax(-1).numpy()
         assert np.array_equal(answers.of(family.units(i)), predicted == groups.label)
 
@@ -232,12 +237,12 @@ def evaluated(plain, world, make_store, x_test=None, parts=None, **options):
     ]
     units = {"planted": Latents(world.sae), NEURONS: Neurons(32)}
     contrasts = measure_contrasts(images[0], world.groups, units, device=CPU, progress=False)
-    settings = Settings(
+    settings = SetOptions(
         taus=tuple(threshold_grid(0.05, 1.0, 6)),
         tokens="cls",
         **{"directions": ("a", "not_a", "both"), "seeds": 3} | options,
     )
-    layer = Layer(
+    layer = EditedLayer(
         plain, 2, world.text, {"val": images[1], "test": images[2]}, world.groups,
         {"planted": world.sae}, contrasts, contrasts[NEURONS].n_images,
     )  # fmt: skip
@@ -383,5 +388,5 @@ def test_chosen_rows_are_read_in_the_store_s_order(residuals, make_store):
 
 def test_rows_of_another_split_are_refused(residuals, make_store):
     store = make_store(residuals[1], source_index=np.arange(48))
-    with pytest.raises(ValueError, match="lacks 1 of the 2 images asked for, e.g. manifest row 48"):
+    with pytest.raises(ValueError, match="lacks 1 of the 2 requested images, e.g. manifest row 48"):
         StoreImages(store, np.array([3, 48]))

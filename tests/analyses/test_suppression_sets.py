@@ -1,4 +1,4 @@
-"""Eq. 9: group means in one pass, sets over a grid of thresholds, and random sets beside them."""
+"""Eq. 9: group means in one pass, sets over a grid of thresholds, and random sets as controls."""
 
 import numpy as np
 import pytest
@@ -10,21 +10,21 @@ from clip_sae.analyses.shared.contrast import (
     CONTRASTS,
     TOKENS,
     Contrast,
-    read_contrasts,
-    write_contrasts,
 )
 from clip_sae.analyses.shared.groups import Groups
+from clip_sae.analyses.shared.named_records import read_records, write_records
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.unit_sets import (
     DIRECTIONS,
     chosen_units,
     matched_family,
+    random_set,
+    random_set_of_mass,
     threshold_family,
     threshold_grid,
 )
 from clip_sae.analyses.shared.units import Latents, Neurons
-from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
-from clip_sae.analyses.suppression.controls import random_set, random_set_of_mass
+from clip_sae.analyses.suppression.measure_contrast import measure_contrasts
 
 CPU = torch.device("cpu")
 
@@ -114,8 +114,8 @@ def test_contrasts_survive_the_disk(tmp_path, store, sae):
     groups = groups_of(store.n_images)
     units = {"topk_resid/k-64": Latents(sae), "neurons": Neurons(6)}
     found = contrast_of(store, groups, units)
-    write_contrasts(tmp_path / "contrast.npz", found)
-    again = read_contrasts(tmp_path / "contrast.npz")
+    write_records(tmp_path / "contrast.npz", found)
+    again = read_records(tmp_path / "contrast.npz", Contrast)
     assert list(again) == list(found)
     for name, contrast in found.items():
         assert np.array_equal(again[name].gap("patch"), contrast.gap("patch"))

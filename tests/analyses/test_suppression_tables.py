@@ -5,13 +5,12 @@ import pandas as pd
 import pytest
 
 from clip_sae.analyses.shared.groups import Scores, count_correct
-from clip_sae.analyses.suppression.bits import Bits, pack
-from clip_sae.analyses.suppression.choose import chosen_sets
-from clip_sae.analyses.suppression.choose_suppression import condition_rows
+from clip_sae.analyses.suppression.answer_bits import Bits, pack
+from clip_sae.analyses.suppression.choose import best_on_validation, chosen_sets, strict_rows
 from clip_sae.analyses.suppression.intervals import mcnemar
-from clip_sae.analyses.suppression.summary import compare, summarise_layer
-from clip_sae.analyses.suppression.tables import best_layer, condition_table, picked_sae, table1
-from clip_sae.analyses.suppression.variants import best_layers
+from clip_sae.analyses.suppression.measure_variants import best_layers
+from clip_sae.analyses.suppression.paper_tables import condition_rows, condition_table, table1
+from clip_sae.analyses.suppression.set_summary import compare, summarise_layer
 from clip_sae.files import csv_text, write_output
 
 TRAIN = np.array([70, 4, 2, 24])
@@ -143,7 +142,7 @@ def test_tables_read_from_the_summarys_file_are_the_same_bytes(summary, conditio
     assert csv_text(found) == csv_text(condition_table(summary, condition, COLUMNS))
 
 
-def test_numbers_of_all_images_stand_beside_those_of_a_balanced_choice(summary):
+def test_numbers_of_all_images_stand_next_to_those_of_a_balanced_choice(summary):
     full = summary[summary["kind"].isin(["latent", "neuron"])].assign(
         split="test_full", worst=0.25, overall=0.75, n_images=900
     )
@@ -156,13 +155,15 @@ def test_numbers_of_all_images_stand_beside_those_of_a_balanced_choice(summary):
 
 
 def test_table_1_picks_the_sae_and_the_layer_on_validation(summary):
-    assert picked_sae(summary, 0, COLUMNS)["units"] == "one"
-    assert picked_sae(summary, 1, COLUMNS)["units"] == "two"
-    assert picked_sae(summary, 5, COLUMNS) is None
+    latents, saes = strict_rows(summary, "latent"), list(COLUMNS.values())
+    picked = {
+        layer: best_on_validation(latents[latents["layer"] == layer], saes) for layer in (0, 1, 5)
+    }
+    assert picked[0]["units"] == "one" and picked[1]["units"] == "two" and picked[5] is None
     table = table1({"birds": summary}, {"birds": COLUMNS}).set_index("layer")
     assert table.index.tolist() == ["Baseline", "0", "1"]
     assert table.loc["0", "birds_sae"] == "vanilla, A, tau 0.1, 4 latents"
-    best = best_layer(summary, COLUMNS)
+    best = best_on_validation(latents, saes)
     assert table["birds_picked"].tolist() == [False, best["layer"] == 0, best["layer"] == 1]
     picked = table.loc[str(best["layer"])]
     assert picked["birds_sae_worst"] == best["worst"] and picked["birds_p"] == best["p"]

@@ -6,16 +6,18 @@ import torch
 from clip_towers import images_of, sae_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_edits import set_latents
 from torch.nn import functional as F
 
-from clip_sae.analyses.shared.edits import ablate
-from clip_sae.analyses.shared.embeddings import LayerSet, embeddings_without
+from clip_sae.analyses.shared.edited_embeddings import LayerSet, embeddings_without
 from clip_sae.analyses.shared.groups import Groups
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.units import Latents, Neurons
-from clip_sae.analyses.suppression.attribute_guess import guess_attribute, guess_quality
-from clip_sae.analyses.suppression.prompts import Embedded, prompt_table, text_table
-from clip_sae.analyses.suppression.several_layers import prefixes
+from clip_sae.analyses.suppression.grouped_set import Embedded
+from clip_sae.analyses.suppression.measure_contrast import guess_attribute, guess_quality
+from clip_sae.analyses.suppression.measure_prompts import prompt_table
+from clip_sae.analyses.suppression.measure_text_side import text_table
+from clip_sae.analyses.suppression.measure_variants import prefixes
 from clip_sae.analyses.suppression.text_side import (
     SpuriousTexts,
     calibration,
@@ -146,9 +148,9 @@ def test_several_layers_are_edited_one_after_the_other(tiny, residuals, make_sto
     images = StoreImages(make_store(residuals[0]), batch_images=5)
     found = embeddings_without(tiny, 0, images, sets)
     with torch.inference_mode():
-        x = ablate(residuals[0], saes[0], chosen[0])
-        x = ablate(tiny.run_between(x, 0, 1), saes[1], chosen[1])
-        x = ablate(tiny.run_between(x, 1, 2), saes[2], chosen[2])
+        x = set_latents(residuals[0], saes[0], chosen[0])
+        x = set_latents(tiny.run_between(x, 0, 1), saes[1], chosen[1])
+        x = set_latents(tiny.run_between(x, 1, 2), saes[2], chosen[2])
         expected = F.normalize(tiny.run_from(x, 2), dim=-1)
     assert torch.allclose(found, expected, atol=1e-5)
     with pytest.raises(ValueError, match="ascend"):

@@ -7,11 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clip_sae.analyses.shared import top_images
+from clip_sae.analyses.shared.named_records import read_records
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.top_images import (
     RANKINGS,
+    TopImages,
     measure_top_images,
-    read_top_images,
     token_values,
     write_top_images,
 )
@@ -131,23 +132,23 @@ def test_token_values_are_those_that_were_ranked(store, sae, x):
     latents = sae.encode(torch.from_numpy(x[[4]].astype(np.float32))).latents.numpy()
     one = token_values(StoreImages(store), Latents(sae), [4, 4], [7, 9], device="cpu")
     np.testing.assert_allclose(one, latents[0][:, [7, 9]].T, rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match="memory lacks 1 of the 2 images asked for, e.g. manif"):
+    with pytest.raises(ValueError, match="memory lacks 1 of the 2 requested images, e.g. manif"):
         token_values(StoreImages(store), Latents(sae), [4, 40], [7, 9], device="cpu")
 
 
 def test_the_file_holds_all_of_it(store, sae, tmp_path):
     found = measure(store, {"topk|64": Latents(sae), "neurons": Neurons(6)}, 3, signed=["neurons"])
     write_top_images(tmp_path / "top.npz", found)
-    read = read_top_images(tmp_path / "top.npz")
-    assert read.keys() == found.keys()
+    read = read_records(tmp_path / "top.npz", TopImages)
+    assert list(read) == [f"{name}|{ranking}" for name in found for ranking in found[name]]
     for name, by_ranking in found.items():
         for ranking, top in by_ranking.items():
             for field, array in vars(top).items():
-                np.testing.assert_array_equal(vars(read[name][ranking])[field], array)
+                np.testing.assert_array_equal(vars(read[f"{name}|{ranking}"])[field], array)
 
 
 def test_what_cannot_be_ranked_is_refused(store, sae):
-    with pytest.raises(ValueError, match="0 images by mean, max, cls were asked for"):
+    with pytest.raises(ValueError, match="0 images by mean, max, cls were requested"):
         measure(store, {"sae": Latents(sae)}, 0)
-    with pytest.raises(ValueError, match="3 images by median were asked for"):
+    with pytest.raises(ValueError, match="3 images by median were requested"):
         measure(store, {"sae": Latents(sae)}, 3, rankings=["median"])

@@ -5,19 +5,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from plain_edits import set_coordinates, set_latents
 from torch.nn import functional as F
 
-from clip_sae.analyses.shared.edits import ablate, steer_neurons
-from clip_sae.analyses.shared.nested_embeddings import (
-    ablated_embeddings,
-    clean_embeddings,
-    over_chain,
-    tokens_that_matter,
-)
+from clip_sae.analyses.shared.edited_embeddings import LayerSet, embeddings_without, over_chain
+from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.pairs import PairedImages
 from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.analyses.typographic.candidates import NO_CLOSURE, candidates
-from clip_sae.analyses.typographic.sweep import sweep_table
+from clip_sae.analyses.typographic.sweep_typographic import sweep_table
 
 D = 32
 LAST = 2
@@ -38,8 +34,12 @@ def units(request, make_sae):
 def by_the_book(x, units, chosen):
     chosen = np.asarray(chosen)
     if isinstance(units, Latents):
-        return ablate(x, units.sae, chosen)
-    return steer_neurons(x, chosen, 0.0)
+        return set_latents(x, units.sae, chosen)
+    return set_coordinates(x, chosen, 0.0)
+
+
+def ablated_embeddings(model, x, layer, units, chosen):
+    return embeddings_without(model, layer, x, [LayerSet(layer, units, chosen)])
 
 
 @pytest.mark.parametrize("layer", [0, LAST])
@@ -55,11 +55,11 @@ def test_ablating_nothing_is_the_clean_model_to_the_bit(tiny, images, units):
     with torch.no_grad():
         clean = F.normalize(tiny.run_from(images, LAST), dim=-1)
     assert torch.equal(nothing, clean)
-    assert torch.equal(clean_embeddings(tiny, images, LAST), clean)
+    assert torch.equal(embeddings_without(tiny, LAST, images), clean)
 
 
 def test_at_the_last_layer_cls_alone_gives_the_same(tiny, images, units):
-    assert tokens_that_matter(tiny, LAST) == "cls" and tokens_that_matter(tiny, 1) == "all"
+    assert reaches_output(tiny, LAST) == "cls" and reaches_output(tiny, 1) == "all"
     whole = ablated_embeddings(tiny, images, LAST, units, np.array([1, 5]))
     alone = ablated_embeddings(tiny, images[:, :1], LAST, units, np.array([1, 5]))
     torch.testing.assert_close(whole, alone, rtol=0, atol=1e-6)
@@ -74,7 +74,7 @@ def test_a_chain_equals_its_sets_one_by_one(tiny, images, units, layer):
         alone = ablated_embeddings(tiny, images, layer, units, members)
         torch.testing.assert_close(embedding, alone, rtol=0, atol=1e-5)
     assert torch.equal(found[1], found[2])
-    assert torch.equal(found[0], clean_embeddings(tiny, images, layer))
+    assert torch.equal(found[0], embeddings_without(tiny, layer, images))
 
 
 def test_a_chain_that_does_not_grow_is_refused(tiny, images):
@@ -112,6 +112,7 @@ def test_the_sweep_counts_what_the_definition_says(tiny, units):
 
 def test_models_without_a_cls_read_every_token():
     patches = SimpleNamespace(
-        architecture=SimpleNamespace(n_layers=3), head=SimpleNamespace(cls_only=False)
+        architecture=SimpleNamespace(n_layers=3),
+        visual=SimpleNamespace(attn_pool=None, pool_type="avg"),
     )
-    assert tokens_that_matter(patches, 2) == "all"
+    assert reaches_output(patches, 2) == "all"

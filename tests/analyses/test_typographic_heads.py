@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_sae.analyses.typographic.cls_attention import cls_attention, heads_of
-from clip_sae.analyses.typographic.heads import (
+from clip_sae.analyses.typographic.measure_heads import (
     box_elsewhere,
     box_share,
     choose_heads,
-    embeddings_without,
+    embeddings_without_heads,
     rank_heads,
 )
 
@@ -73,9 +73,9 @@ def test_heads_join_while_the_clean_accuracy_holds():
 
 def test_embeddings_without_heads(tiny):
     pixels = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    clean = embeddings_without(tiny, [pixels[:3], pixels[3:]], [])
+    clean = embeddings_without_heads(tiny, [pixels[:3], pixels[3:]], [])
     with torch.no_grad():
         expected = torch.cat([tiny.embed_images(part) for part in (pixels[:3], pixels[3:])])
     assert torch.equal(clean, expected)
-    cut = embeddings_without(tiny, [pixels], [(2, 0), (0, 1)])
+    cut = embeddings_without_heads(tiny, [pixels], [(2, 0), (0, 1)])
     assert not torch.allclose(cut, expected)

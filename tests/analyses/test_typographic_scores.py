@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from clip_sae.analyses.typographic.evaluation import (
+from clip_sae.analyses.typographic.defences import (
     Defence,
     defence_rows,
     predict,
+    score_defences,
+    subset_mask,
     table2_defences,
 )
-from clip_sae.analyses.typographic.scores import score_defences, subset_mask
 
 
 @settings(max_examples=25, deadline=None)

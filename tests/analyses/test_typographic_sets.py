@@ -16,7 +16,8 @@ from clip_sae.analyses.typographic.candidates import (
     nearest_cosines,
     tau_grid,
 )
-from clip_sae.analyses.typographic.choice import best_of, choose, random_units, unit_table
+from clip_sae.analyses.typographic.choose_typographic import best_of, choose, unit_table
+from clip_sae.analyses.typographic.evaluate_typographic import random_units
 
 
 def unit_rows(rng, n, d):
@@ -182,7 +183,7 @@ def test_images_are_read_by_manifest_row_whatever_the_stores_order(make_store):
     assert found.shape == (700, 3, 2)
     np.testing.assert_array_equal(found[:, 0, 0], rows)
     assert read_rows(store, rows, "cls").shape == (700, 1, 2)
-    with pytest.raises(ValueError, match="lacks 1 of the 2 images asked for, e.g. manifest row 7"):
+    with pytest.raises(ValueError, match="lacks 1 of the 2 requested images, e.g. manifest row 7"):
         read_rows(store, np.array([60, 7]), "cls")
 
 

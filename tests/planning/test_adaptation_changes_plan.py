@@ -18,9 +18,9 @@ DEMO["model"]["model"] = f"local-dir:{ROOT / 'workflow/resources/demo_clip'}"
 
 def edited(changes: dict | None = None, **adaptation) -> dict:
     config = copy.deepcopy(DEMO)
-    block = config["analyses"]["adaptation"]
-    block |= adaptation
-    block["changes"] |= changes or {}
+    section = config["analyses"]["adaptation"]
+    section |= adaptation
+    section["changes"] |= changes or {}
     return config
 
 
@@ -93,7 +93,7 @@ def test_a_shot_more_changes_all():
     assert changed(plan_of(shots=8)) == ALL
 
 
-def test_every_method_is_measured_and_the_frozen_model_is_not_one():
+def test_every_method_is_measured_but_not_the_frozen_model():
     plan = plan_of()
     [dataset] = DEMO["analyses"]["adaptation"]["datasets"]
     measured = [step for step in plan.steps.values() if step.rule.name == "measure_changes"]

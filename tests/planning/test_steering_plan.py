@@ -1,4 +1,4 @@
-"""Edits that change a steering measurement, and edits that do not."""
+"""The edits of a config that change a steering measurement, and those that do not."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 
 class Steering:
-    """Return the steps of `analyses.steering` of a plan."""
+    """The steps of `analyses.steering` of a plan."""
 
     def __init__(self, plan):
         self.plan = plan
@@ -43,7 +43,7 @@ class Steering:
 
 @pytest.fixture
 def steering(monkeypatch):
-    """Return the demo's steps with keys of `analyses.steering` set."""
+    """Steps of the demo with keys of `analyses.steering` set."""
     monkeypatch.chdir(ROOT)  # the demo CLIP's path is relative
 
     def plan(**edits):
@@ -62,7 +62,7 @@ def test_thresholds_and_strengths_leave_the_vocabulary_alone(steering):
         assert other[0] == vocabulary and other[1] != latents, edit
 
 
-def test_the_template_is_of_the_vocabulary_and_of_all_that_follows(steering):
+def test_the_template_changes_the_vocabulary_and_all_that_follows(steering):
     one, other = (steering(**edit).paths("latent") for edit in ({}, {"template": "a {}"}))
     assert one[0] != other[0] and one[1] != other[1]
 
@@ -93,7 +93,7 @@ def test_the_content_of_a_word_list_counts_and_its_name_is_in_the_path(steering,
         found.append(steering(vocabulary={"words": str(file)}).vocabulary.path)
     assert found[0] == found[2] != found[1]
     assert "/vocabulary/list-" in found[0]
-    # a missing list is planned too; its hash, if given, stands for it
+    # a missing list is planned all the same; its hash, if given, stands for its content
     words = {"words": str(tmp_path / "20k.txt"), "sha256": GOOGLE_20K_SHA256}
     absent = steering(vocabulary=words).vocabulary
     assert absent.spec["sha256"] == GOOGLE_20K_SHA256
@@ -101,7 +101,7 @@ def test_the_content_of_a_word_list_counts_and_its_name_is_in_the_path(steering,
     assert steering(vocabulary=words).vocabulary.path == absent.path
 
 
-def test_sizes_go_to_the_kinds_that_they_are_of(steering):
+def test_each_size_goes_to_its_own_kinds(steering):
     plan = steering(units=100, baseline_units=50, grid_units=7)
     n = {kind: plan.values(kind, 0)["n_units"] for kind in ("latent", "neuron", "random", "pca")}
     assert n == {"latent": 100, "neuron": 100, "random": 50, "pca": 100}
@@ -113,12 +113,12 @@ def test_sizes_go_to_the_kinds_that_they_are_of(steering):
     assert base.paths("random")[1] != other.paths("random")[1]
 
 
-def test_traces_are_of_the_last_layer_unless_latents_are_named(steering):
+def test_traces_follow_the_last_layer_unless_latents_are_named(steering):
     plan, named = steering(), steering(traced={"layer": 3, "units": [4, 9]})
     steps = [s.step("measure_traces") for s in (plan, named)]
     assert [step.reads["files"]["sae"].layer for step in steps] == [5, 3]
     assert [step.values["named"] for step in steps] == [None, [4, 9]]
-    # unless named, latents are chosen from the measured ones
+    # traces read the measured latents only to choose from them
     measured = plan.made("measure_steering", "latent", "05")
     assert [measured in artefacts_of(step.reads) for step in steps] == [True, False]
     assert named.made("measure_traces").digest != plan.made("measure_traces").digest

@@ -46,7 +46,7 @@ MISTAKES = {
     "grid upside down": ({"thresholds": {"low": 1.0, "high": 0.1}},
                          r"thresholds: low \(1\.0\) must be below high \(0\.1\)"),
     "variants of no column": ({"variants.column": "topk_128"},
-                              r"variants\.column: 'topk_128' is no column of sets\.celeba"),
+                              r"variants\.column: 'topk_128' is not a column of sets\.celeba"),
     "guessing without prompts": ({"sets.celeba.background": None},
                                  r"cases\.guessed: the attribute is guessed from prompts"),
     "guessing and balancing": (

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.changes.cells import BY_NAME
+from clip_sae.analyses.changes.crossings import BY_NAME
 from clip_sae.analyses.changes.draw_changes import (
     ORDER,
     changes_markdown,

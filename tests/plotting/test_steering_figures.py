@@ -9,9 +9,9 @@ from clip_sae.analyses.steering import draw_coverage as coverage
 from clip_sae.analyses.steering import draw_curves as curves
 from clip_sae.analyses.steering import draw_histogram as histograms
 from clip_sae.analyses.steering import draw_words as words
-from clip_sae.analyses.steering.count_steerability import steerability_counts
 from clip_sae.analyses.steering.draw_baselines import draw_baselines, plot_survival, survival
 from clip_sae.analyses.steering.draw_dispersion import draw_dispersion
+from clip_sae.analyses.steering.gathered_tables import steerability_counts
 from clip_sae.plotting import theme
 from clip_sae.plotting.tables import read_paper
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from clip_sae.analyses.suppression import render_tables as layouts
-from clip_sae.analyses.suppression.tables import PARTS
+from clip_sae.analyses.suppression.paper_tables import PARTS
 from clip_sae.plotting.tables import read_paper, to_html, to_markdown
 
 PAPER = Path(__file__).resolve().parents[2] / "workflow/resources/paper"

@@ -1,6 +1,6 @@
-"""What a schema cannot say about `analyses.adaptation.changes`: each mistake as a sentence.
+"""Mistakes in `analyses.adaptation.changes` that the schema cannot express, each as a sentence.
 
-PatchSAE §5. Known to the Snakefile, so no torch.
+PatchSAE §5. The Snakefile imports this module, so it imports no torch.
 """
 
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from clip_sae.planning.mistakes import Checked, counted_mistakes
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing where there is no such block."""
-    block = checked.analyses.get("adaptation", {}).get("changes")
-    if block is not None:
-        recipe, use = checked.recipe(block["recipe"]), "concepts are exchanged in resid_post"
+    """Yield a sentence for each mistake; nothing without the section."""
+    section = checked.analyses.get("adaptation", {}).get("changes")
+    if section is not None:
+        recipe, use = checked.recipe(section["recipe"]), "concepts are exchanged in resid_post"
         where = "analyses.adaptation.changes"
-        yield from counted_mistakes(where, block, recipe, checked.model, use)
+        yield from counted_mistakes(where, section, recipe, checked.model, use)

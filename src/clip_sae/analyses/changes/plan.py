@@ -10,9 +10,9 @@ RUN = "clip_sae.analyses.changes"
 MEASURE = Rule(
     "measure_changes",
     f"measurements/adaptation_changes/{{dataset}}-{{method}}-{{digest}}/{COMPLETE}",
-    f"{RUN}.measure_changes:measure_changes",
+    f"{RUN}.measure:measure_changes",
 )
-# Shares of the gain; what becomes of each class; what becomes of each latent.
+# Shares of the gain; changes of each class; changes of each latent.
 SUMMARISE = Rule(
     "summarise_changes",
     {
@@ -20,7 +20,7 @@ SUMMARISE = Rule(
         "classes": "adaptation_changes_classes.csv",
         "latents": "adaptation_changes_latents.csv.gz",
     },
-    f"{RUN}.summarise_changes:summarise_changes",
+    f"{RUN}.gain_shares:summarise_changes",
 )
 TARGET = "adaptation"
 
@@ -30,9 +30,9 @@ def steps(plan: Plan) -> None:
     adaptation = plan.of("adaptation")
     if adaptation is None or not adaptation.block["changes"]:
         return
-    block = adaptation.block["changes"]
-    sae = plan.sae_of(block)
-    question = {key: block[key] for key in ("threshold", "strongest", "random_seeds")}
+    section = adaptation.block["changes"]
+    sae = plan.sae_of(section)
+    question = {key: section[key] for key in ("threshold", "strongest", "random_seeds")}
     measured = {
         dataset: {
             method: plan.step(
@@ -43,13 +43,13 @@ def steps(plan: Plan) -> None:
                     "adapted": adaptation.models(dataset, method),
                     "sae": sae,
                 },
-                values={"split": place["test"], **question, "seed": plan.seed},
+                values={"split": splits["test"], **question, "seed": plan.seed},
                 dataset=dataset,
                 method=method,
             )
             for method in adaptation.methods
         }
-        for dataset, place in adaptation.datasets.items()
+        for dataset, splits in adaptation.datasets.items()
     }
     tables = plan.step(SUMMARISE, reads={"measured": measured}, values=plan.intervals)
     plan.want(TARGET, *tables.values())
@@ -62,7 +62,7 @@ def steps(plan: Plan) -> None:
             "model": plan.clip.facts["name"],
             "sae": sae.label,
             "layer": sae.layer,
-            "strongest": block["strongest"],
+            "strongest": section["strongest"],
             "kinds": kinds,
         },
         target=TARGET,

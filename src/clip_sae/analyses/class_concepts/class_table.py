@@ -24,15 +24,16 @@ def class_table(
     Columns: edit (keep_only, remove), error (keep, drop), latents (top, other_class, random), k,
     class, n_images, accuracy with _low and _high (95 % percentile bootstrap over images),
     seed_low and seed_high (least and greatest over the draws of `random`), change (accuracy minus
-    the clean model's) and, beside the classes' own latents, over_random (accuracy minus that of as
+    the clean model's) and, for the classes' own latents, over_random (accuracy minus that of as
     many random ones), each with its interval. Draws of `random` are averaged image by image before
-    they are resampled. Classes without images are left out.
+    they are resampled. Classes without images have no rows.
     """
     runs, values, spread = _average_seeds(answers)
     clean = len(runs)
     values = np.vstack([values, answers.clean.astype(np.float64)])
-    # Of each run of the classes' own latents, the run of as many random ones.
-    random = [_position(runs, (*run[:2], "random", run[3])) for run in runs]
+    # For each run, the run of as many random latents.
+    number = {run: i for i, run in enumerate(runs)}
+    random = [number.get((*run[:2], "random", run[3])) for run in runs]
     present = [c for c in range(len(names)) if (answers.label == c).any()]
     rows, mean_draws, mean_spread = [], 0.0, 0.0
     for c in present:
@@ -49,7 +50,7 @@ def class_table(
 def _average_seeds(answers: ClassAnswers) -> tuple[list, np.ndarray, np.ndarray]:
     """Return runs without seeds, their values [run, image], and [run, image, seed] of each draw.
 
-    Runs that are not drawn have NaN in the last.
+    The last is NaN for runs that are not drawn.
     """
     grouped: dict[tuple, list[int]] = {}
     for i, (edit, error, kind, _, k) in enumerate(answers.runs):
@@ -64,7 +65,7 @@ def _average_seeds(answers: ClassAnswers) -> tuple[list, np.ndarray, np.ndarray]
 
 
 def _resampled(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return [1 + n, run]: means over images, as they are and resampled; values [run, image]."""
+    """Return [1 + n, run]: means over images, plain and resampled; values [run, image]."""
     n_images = values.shape[1]
     counts = rng.multinomial(n_images, np.full(n_images, 1 / n_images), n)
     weights = np.vstack([np.ones(n_images), counts]) / n_images
@@ -89,7 +90,3 @@ def _rows(name, n_images, runs, random, clean, draws, spread) -> list[dict]:
 def _with_interval(name: str, draws: np.ndarray) -> dict[str, float]:
     low, high = percentile_interval(draws[1:])
     return {name: float(draws[0]), f"{name}_low": low, f"{name}_high": high}
-
-
-def _position(runs: list, run: tuple) -> int | None:
-    return runs.index(run) if run in runs else None

@@ -1,4 +1,7 @@
-"""How often each latent of one SAE is clearly active on each class of the training split."""
+"""Counts of each latent's clear activations on each class of the training split.
+
+A module of its own, so that a change of the accuracies does not count again.
+"""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""What a schema cannot say about `analyses.class_concepts`: each mistake as a sentence.
+"""Mistakes in `analyses.class_concepts` that the schema cannot express, each as a sentence.
 
-PatchSAE §4.1. Known to the Snakefile, so no torch.
+PatchSAE §4.1. The Snakefile imports this module, so it imports no torch.
 """
 
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from clip_sae.planning.mistakes import Checked, counted_mistakes
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing where there is no such block."""
-    block, where = checked.analyses.get("class_concepts"), "analyses.class_concepts"
-    if block is None:
+    """Yield a sentence for each mistake; nothing without the section."""
+    section, where = checked.analyses.get("class_concepts"), "analyses.class_concepts"
+    if section is None:
         return
-    if block["split"] == "train":
+    if section["split"] == "train":
         yield (
-            f"{where}.split: latents are ranked on split 'train', and the same images would be "
+            f"{where}.split: latents are ranked on split 'train', so its images cannot be "
             f"classified with them. Name val or test."
         )
-    recipe, use = checked.recipe(block["recipe"]), "runs start again from an edited resid_post"
-    yield from counted_mistakes(where, block, recipe, checked.model, use)
+    recipe, use = checked.recipe(section["recipe"]), "runs start again from an edited resid_post"
+    yield from counted_mistakes(where, section, recipe, checked.model, use)

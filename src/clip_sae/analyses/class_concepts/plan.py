@@ -13,24 +13,24 @@ COUNT = Rule(
 MEASURE = Rule(
     "measure_class_concepts",
     "class_concepts.csv",
-    "clip_sae.analyses.class_concepts.measure_class_concepts:measure_class_concepts",
+    "clip_sae.analyses.class_concepts.measure:measure_class_concepts",
 )
 
 
 def steps(plan: Plan) -> None:
     """Declare the ranking of latents by class, the accuracies, their figure and table."""
-    block = plan.analysis("class_concepts")
-    if block is None:
+    section = plan.analysis("class_concepts")
+    if section is None:
         return
-    sae, index = plan.sae_of(block), plan.index(block["dataset"])
+    sae, index = plan.sae_of(section), plan.index(section["dataset"])
 
     def residuals(split: str):
-        return plan.store(StoreKey(block["dataset"], split, "resid_post", sae.layer))
+        return plan.store(StoreKey(section["dataset"], split, "resid_post", sae.layer))
 
     counts = plan.step(
         COUNT,
         reads={"index": index, "store": residuals("train"), "sae": sae},
-        values={"threshold": block["threshold"]},
+        values={"threshold": section["threshold"]},
         recipe=sae.name,
         layer=sae.layer,
     )
@@ -39,14 +39,14 @@ def steps(plan: Plan) -> None:
         reads={
             "clip": plan.clip,
             "index": index,
-            "store": residuals(block["split"]),
+            "store": residuals(section["split"]),
             "sae": sae,
             "counts": counts,
         },
         values={
             "templates": plan.config["zeroshot"]["templates"],
-            "sizes": block["sizes"],
-            "random_seeds": block["random_seeds"],
+            "sizes": section["sizes"],
+            "random_seeds": section["random_seeds"],
             **plan.intervals,
         },
     )
@@ -64,8 +64,8 @@ def steps(plan: Plan) -> None:
             "model": plan.clip.facts["name"],
             "sae": sae.label,
             "layer": sae.layer,
-            "threshold": block["threshold"],
-            "random_seeds": block["random_seeds"],
+            "threshold": section["threshold"],
+            "random_seeds": section["random_seeds"],
         },
         formats=["md"],
     )

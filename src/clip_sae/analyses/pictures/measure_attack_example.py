@@ -14,12 +14,9 @@ from clip_sae.analyses.pictures.pictured import (
     class_probabilities,
     pictured,
 )
+from clip_sae.analyses.shared.edited_embeddings import LayerSet, embeddings_without
+from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
-from clip_sae.analyses.shared.nested_embeddings import (
-    ablated_embeddings,
-    clean_embeddings,
-    tokens_that_matter,
-)
 from clip_sae.analyses.shared.pairs import class_indices, read_rows
 from clip_sae.analyses.shared.units import Latents
 from clip_sae.clip.model import ClipModel
@@ -104,15 +101,13 @@ def _answers(
 ) -> Answers:
     """Class probabilities of both sides of the pairs, before and after the ablation."""
     layer, answers = int(found.layer), {}
-    tokens = tokens_that_matter(model, layer)
+    tokens = reaches_output(model, layer)
     for side in SIDES:
         x = read_rows(store, pairs[side].to_numpy(), tokens)
-        embeddings = {
-            "before": clean_embeddings(model, x, layer),
-            "after": ablated_embeddings(model, x, layer, units, found.chosen["latent"]),
-        }
+        sets = {"before": [], "after": [LayerSet(layer, units, found.chosen["latent"])]}
         for time in TIMES:
-            answers[side, time] = class_probabilities(embeddings[time], text, model.logit_scale)
+            embeddings = embeddings_without(model, layer, x, sets[time]).cpu()
+            answers[side, time] = class_probabilities(embeddings, text, model.logit_scale)
     return answers
 
 

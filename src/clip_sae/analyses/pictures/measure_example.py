@@ -14,7 +14,7 @@ from clip_sae.analyses.pictures.pictured import (
     class_probabilities,
     pictured,
 )
-from clip_sae.analyses.shared.embeddings import LayerSet, embeddings_without
+from clip_sae.analyses.shared.edited_embeddings import LayerSet, embeddings_without
 from clip_sae.analyses.shared.groups import Groups, read_groups
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
 from clip_sae.analyses.shared.store_images import StoreImages

@@ -9,10 +9,10 @@ import pandas as pd
 from torch import Tensor
 
 from clip_sae.analyses.pictures.chosen import pictured_set
-from clip_sae.analyses.shared.contrast import read_contrasts
+from clip_sae.analyses.shared.contrast import Contrast
+from clip_sae.analyses.shared.named_records import read_records
 from clip_sae.analyses.shared.names import NEURONS
-from clip_sae.analyses.shared.responses import Responses
-from clip_sae.analyses.shared.unit_files import unit_file
+from clip_sae.analyses.shared.responses import Responses, unit_file
 from clip_sae.analyses.shared.unit_sets import chosen_units
 from clip_sae.clip.zeroshot import logits
 from clip_sae.planning.inputs import SaeFiles
@@ -62,7 +62,7 @@ def _of_attribute(
     if row is None:
         return None
     layer = str(int(row["layer"]))
-    contrasts = read_contrasts(gaps[layer])
+    contrasts = read_records(gaps[layer], Contrast)
     rows = {"latent": row, "neuron": _neurons_of(summary, row)}
     names = {"latent": row["units"], "neuron": NEURONS}
     return PicturedSet(

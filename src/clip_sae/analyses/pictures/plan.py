@@ -119,7 +119,7 @@ class PicturesPlan:
                 "name": name,
                 "example": self.block["examples"].get(name),
                 **(
-                    {"template": self.typographic.block["template"]}
+                    {"template": self.typographic.section["template"]}
                     if pairs
                     else {
                         "latents": self.block["latents"],

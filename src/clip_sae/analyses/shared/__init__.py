@@ -1,1 +1,1 @@
-"""What several analyses use: models, images of stores, records of arrays, top images."""
+"""Code that several analyses share: the intervention, units, images of stores, records."""

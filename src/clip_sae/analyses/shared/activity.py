@@ -1,4 +1,4 @@
-"""One pass of an SAE over a store: which latents fire, how often, on which token.
+"""Firing of an SAE's latents, per token and per latent, from one pass over a store.
 
 Feeds the L0 maps (§5, Figs 4 and 8) and the firing rates, so that a store is encoded once for both.
 """
@@ -15,7 +15,7 @@ from clip_sae.store import ActivationStore, to_float32
 
 @dataclass(frozen=True)
 class LatentActivity:
-    """What one SAE does on the images of one store. Token 0 is CLS, patch = token − 1."""
+    """Firing of one SAE on the images of one store. Token 0 is CLS, patch = token − 1."""
 
     l0: np.ndarray  # [image, token] int32: latents above zero
     norm: np.ndarray  # [image, token] float32: ‖x‖₂ of the stored token
@@ -32,7 +32,7 @@ class LatentActivity:
         return self.l0.shape[1] - 1
 
     def fired(self, tokens: str = "all") -> tuple[np.ndarray, int]:
-        """Firing counts `[latent]` and the number of tokens counted; tokens: all, cls or patch."""
+        """Return firing counts `[latent]` and the number of tokens; tokens: all, cls or patch."""
         if tokens == "cls":
             return self.cls_fired, self.n_images
         if tokens == "patch":
@@ -51,7 +51,7 @@ def measure_activity(
     max_images: int | None = None,
     progress: bool = True,
 ) -> LatentActivity:
-    """Encode the first `max_images` images (all by default) of `store`, batch by batch.
+    """Return the activity on the first `max_images` images (all by default) of `store`.
 
     Stores hold images in a seeded random order, so the first ones are a random sample. Runs on the
     device of the SAE's weights. Errors: a `d_model` that differs between store and SAE.
@@ -80,7 +80,7 @@ def measure_activity(
 
 
 def images_to_read(store: ActivationStore, max_images: int | None) -> int:
-    """Number of images to use: all of them, or `max_images` if that is fewer; at least one."""
+    """Return the number of images to use: all, or `max_images` if fewer; at least one."""
     n_images = store.n_images if max_images is None else min(max_images, store.n_images)
     if n_images < 1:
         raise ValueError(
@@ -91,7 +91,7 @@ def images_to_read(store: ActivationStore, max_images: int | None) -> int:
 
 
 def check_width(store: ActivationStore, sae: Sae) -> None:
-    """Refuse an SAE that was trained for tokens of another width."""
+    """Raise ValueError for an SAE that was trained on tokens of another width."""
     if store.d_model != sae.W_dec.shape[1]:
         raise ValueError(
             f"the SAE reads d_model {sae.W_dec.shape[1]}, {store.path} holds d_model "

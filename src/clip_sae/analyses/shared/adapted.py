@@ -1,4 +1,4 @@
-"""Load adapted CLIPs and the images that they answer. PatchSAE §5."""
+"""Load adapted CLIPs, and the rows of images that can be read. PatchSAE §5."""
 
 from collections.abc import Mapping
 from pathlib import Path

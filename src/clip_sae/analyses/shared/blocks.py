@@ -1,7 +1,7 @@
-"""Results of blocks of units on disk, so that a measurement resumes and splits over jobs.
+"""Results of chunks of units on disk, so that a measurement resumes and splits over jobs.
 
-No equation. A block is as large whoever computes it, and the whole is always put together from
-blocks in their order: neither an interruption nor the number of jobs changes a bit of it.
+No equation. The size of a chunk does not depend on the job, and the whole is always put together
+from chunks in their order: neither an interruption nor the number of jobs changes a bit of it.
 """
 
 import shutil
@@ -18,12 +18,12 @@ Arrays = dict[str, np.ndarray]
 
 
 class Blocks:
-    """Blocks in a folder; computed where they are not there.
+    """Chunks in a folder, each computed on its first use.
 
     Args:
-        folder: of the blocks; None keeps nothing.
+        folder: of the chunks; None keeps nothing.
         identity: what the values depend on beyond the folder's name, such as the fingerprints of
-            data and of code: a block that was made from something else is made again.
+            data and of code: a chunk of another identity is computed again.
     """
 
     def __init__(self, folder: Path | None = None, identity: object = None) -> None:
@@ -31,7 +31,7 @@ class Blocks:
         self._identity = digest(identity)
 
     def get(self, name: str, make: Callable[[], Mapping[str, np.ndarray]]) -> Arrays:
-        """The arrays of one block, read or made (and then kept); objects are not allowed."""
+        """Return the arrays of one chunk, read, or made and kept; objects are not allowed."""
         if self.folder is None:
             return dict(make())
         path = self.folder / f"{name}.npz"
@@ -42,7 +42,7 @@ class Blocks:
         return found
 
     def _read(self, path: Path) -> Arrays | None:
-        """The block, or None where it is missing, not whole, or of something else."""
+        """Return the chunk, or None where it is missing, not whole, or of another identity."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 if str(arrays[IDENTITY]) != self._identity:
@@ -52,6 +52,6 @@ class Blocks:
             return None
 
     def clear(self) -> None:
-        """Delete the blocks, whose whole is made."""
-        if self.folder is not None:  # with what a killed writer left half-written
+        """Delete all chunks, when the whole is made."""
+        if self.folder is not None:  # also the partial files of a killed writer
             shutil.rmtree(self.folder, ignore_errors=True)

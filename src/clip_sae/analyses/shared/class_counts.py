@@ -1,4 +1,4 @@
-"""How often each latent is clearly active on each class: PatchSAE's class-level activation.
+"""Tokens of each class on which each latent is clearly active: class-level activation.
 
 PatchSAE §3.2: per class and latent, the number of tokens, over all images of the class, at which
 f > 0.2. Whole numbers, so that neither the order of images nor of shards can change them.
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.npz import read_arrays, write_arrays
@@ -35,14 +34,14 @@ class ClassCounts:
 
     @property
     def alive(self) -> np.ndarray:
-        """[latent] bool, whether it fires on any token."""
+        """[latent] bool, True where it fires on some token."""
         return self.active > 0
 
     def ranked(self) -> np.ndarray:
         """Return [class, latent]: every latent, by descending count.
 
-        Equal counts: alive latents before dead ones, then by their number. Those of count 0, which
-        say nothing of the class, come last all the same.
+        Equal counts: alive latents before dead ones, then by their number. Latents of count 0 come
+        last, although they carry no information about the class.
         """
         return np.argsort(-(2 * self.counts + self.alive), axis=1, kind="stable")
 
@@ -66,7 +65,7 @@ class ClassCounter:
         self._n_images += np.bincount(label, minlength=len(self._n_images))
 
     def result(self) -> ClassCounts:
-        """What has been added so far."""
+        """Return the counts so far."""
         return ClassCounts(self._counts.cpu().numpy(), self._n_images, self._active.cpu().numpy())
 
 
@@ -90,11 +89,7 @@ def class_activation(
     """
     device = torch.device(device)
     counter = ClassCounter(n_classes, sae.d_sae, threshold=threshold, device=device)
-    n_batches = -(-len(images) // images.batch_images)
-    batches = tqdm(
-        images.batches(device), total=n_batches, desc="classes", unit="batch", disable=not progress
-    )
-    for which, x in batches:
+    for which, x in images.batches(device, "classes" if progress else None):
         counter.add(sae.encode(x).latents, label[images.rows[which]])
     return counter.result()
 

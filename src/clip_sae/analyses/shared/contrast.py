@@ -4,13 +4,9 @@ Steering paper Eq. 9: E_{x ~ D_A}[f_j(x)] − E_{x ~ D_Ā}[f_j(x)]. All variants
 or label-balanced, either direction) come from the same sums: the store is read once. NumPy only.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-
-from clip_sae.analyses.shared.named_records import read_records, write_records
 
 TOKENS = ("all", "patch", "cls")
 CONTRASTS = ("plain", "balanced")
@@ -24,7 +20,7 @@ class Contrast:
         cls_sum: [group, unit], over the group's images, of the value at CLS.
         patch_sum: [group, unit], over the group's images and their patches.
         cls_size, patch_size: [unit], over all images (and patches), of |value| · ‖n_j‖.
-        alive: [unit] bool, whether the unit is above 0 anywhere.
+        alive: [unit] bool, True where the unit is above 0 on some token.
         n_images: [group].
         n_patches: patches of one image, whole number [].
     """
@@ -45,10 +41,10 @@ class Contrast:
         """Return [unit]: mean over images with the attribute minus mean over those without.
 
         Args:
-            tokens: "all", "patch" or "cls": what a unit's value on an image is the mean of.
+            tokens: "all", "patch" or "cls": a unit's value on an image is its mean over them.
             contrast: "plain" takes D_A and D_Ā as they come. "balanced" is the mean over the two
-                labels of the gap within a label, so that the label's own units, which the
-                attribute goes along with in a biased set, do not show.
+                labels of the gap within a label, so that units of the label, with which the
+                attribute correlates in a biased set, cancel.
         """
         means = self._per_token(tokens)  # [group unit], sums over images of image means
         if contrast == "plain":
@@ -69,7 +65,7 @@ class Contrast:
         return self._per_token(tokens).sum(0) / self.n_images.sum()
 
     def mass(self, tokens: str = "all") -> np.ndarray:
-        """Return [unit]: mean |value| · ‖n_j‖, how much of a token ablating the unit takes away."""
+        """Return [unit]: mean |value| · ‖n_j‖, the part of a token that an ablation removes."""
         return self._of_tokens(tokens, self.cls_size, self.patch_size) / self.n_images.sum()
 
     def _count(self, attribute: int) -> int:
@@ -78,7 +74,7 @@ class Contrast:
             side = "with" if attribute else "without"
             raise ValueError(
                 f"no training image is {side} the attribute, so there is nothing to compare. "
-                "Look at the set's manifest.csv."
+                "Check the set's manifest.csv."
             )
         return n
 
@@ -98,13 +94,3 @@ class Contrast:
                 "Write `tokens: cls`."
             )
         return patch / n if tokens == "patch" else (cls + patch) / (1 + n)
-
-
-def write_contrasts(path: Path, contrasts: Mapping[str, Contrast]) -> None:
-    """Write the contrasts of several kinds of units, e.g. of several SAEs, as one .npz."""
-    write_records(path, contrasts)
-
-
-def read_contrasts(path: Path) -> dict[str, Contrast]:
-    """Read what `write_contrasts` wrote."""
-    return read_records(path, Contrast)

@@ -1,4 +1,4 @@
-"""Groups of label and attribute, and the accuracies that are taken over them.
+"""Groups of label and attribute, and accuracies over them.
 
 Steering paper §7.1: overall and worst-group accuracy. Sagawa et al. 2020 for the groups, Koh et al.
 2021 (WILDS) for the adjusted average. NumPy and pandas only.
@@ -18,7 +18,7 @@ class Groups:
 
     Attributes:
         label: [row] 0 or 1.
-        attribute: [row] 0 or 1; −1 where it is not known.
+        attribute: [row] 0 or 1; −1 for unknown.
     """
 
     label: np.ndarray
@@ -26,11 +26,11 @@ class Groups:
 
     @property
     def group(self) -> np.ndarray:
-        """[row]: 2 · label + attribute, −1 where the attribute is not known."""
+        """[row]: 2 · label + attribute, −1 for an unknown attribute."""
         return np.where(self.attribute < 0, -1, 2 * self.label + self.attribute)
 
     def at(self, rows: np.ndarray) -> "Groups":
-        """The groups of some rows, in their order."""
+        """Return the groups of some rows, in their order."""
         return Groups(self.label[rows], self.attribute[rows])
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ def read_groups(manifest: pd.DataFrame, attribute: str) -> Groups:
 
 
 def train_counts(manifest: pd.DataFrame, groups: Groups) -> np.ndarray:
-    """Return [group]: images of the training split that could be read."""
+    """Return [group]: readable images of the training split."""
     kept = (manifest["split"] == "train") & (manifest["status"] == "ok")
     return np.bincount(groups.group[kept.to_numpy()], minlength=N_GROUPS)
 
@@ -110,7 +110,7 @@ class Scores:
 
     @property
     def overall(self) -> np.ndarray:
-        """[...]: share of all images, groups weighing what they weigh in the split."""
+        """[...]: share of all images, so groups weigh as in the split."""
         return self.right.sum(-1) / self.total.sum()
 
     @property
@@ -129,7 +129,7 @@ class Scores:
         return self.accuracy.min(-1)
 
     def columns(self) -> dict[str, np.ndarray]:
-        """All of the above as columns of a table, with n_0…n_3 and right_0…right_3."""
+        """Return all accuracies as columns of a table, with n_0…n_3 and right_0…right_3."""
         found = {name: getattr(self, name) for name in SCORES}
         for g in range(N_GROUPS):
             found[f"right_{g}"] = self.right[..., g]

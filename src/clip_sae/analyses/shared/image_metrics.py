@@ -1,4 +1,4 @@
-"""Columns of one number per image, reduced to means, ratios of means, and their intervals.
+"""Columns with a number per image, and their means, ratios of means and intervals.
 
 Steering paper, Tables 3 and 4. A point estimate and its bootstrap go through the same formula.
 """
@@ -14,13 +14,13 @@ _WITH_INTERVAL = ("explained_variance", "l0", "embedding_cosine", "ce", "recon_c
 
 
 class ImageMetrics:
-    """Collects named columns `[image]`, batch after batch."""
+    """Named columns `[image]`, collected batch after batch."""
 
     def __init__(self) -> None:
         self._batches: dict[str, list[np.ndarray]] = {}
 
     def add(self, **columns: np.ndarray | torch.Tensor) -> None:
-        """Append one batch; every call brings the same columns."""
+        """Append one batch; every call must give the same columns."""
         if self._batches and set(columns) != set(self._batches):
             odd = sorted(set(columns) ^ set(self._batches))
             raise ValueError(f"columns {odd} are not in every batch; add the same ones each time")
@@ -33,13 +33,13 @@ class ImageMetrics:
         return sum(map(len, next(iter(self._batches.values()), [])))
 
     def values(self) -> dict[str, np.ndarray]:
-        """Every column, `[image]` float64."""
+        """Return every column, `[image]` float64."""
         return {name: np.concatenate(parts) for name, parts in self._batches.items()}
 
     def summary(
         self, suffixes: Sequence[str], n_resamples: int = 2000, seed: int = 0
     ) -> dict[str, float]:
-        """Means over images and the metrics built from them, intervals as _low and _high.
+        """Return means over images and the metrics built from them, intervals as _low and _high.
 
         `suffixes` name the readouts whose ce, recon_ce, zero_ce and zero_subset_ce are present.
         """
@@ -59,7 +59,7 @@ class ImageMetrics:
 
 
 def _metrics(means: dict[str, np.ndarray], suffixes: Sequence[str]) -> dict[str, np.ndarray]:
-    """Metrics from means over images; each mean is a number or `[resample]`."""
+    """Return metrics from means over images; each mean is a number or `[resample]`."""
     metrics = dict(means)
     error, deviation = metrics.pop("squared_error"), metrics.pop("squared_deviation")
     # The centre stays that of the whole evaluation set in every resample.

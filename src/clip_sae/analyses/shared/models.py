@@ -1,4 +1,4 @@
-"""Load what a step reads: CLIP, and the classes of a data set."""
+"""Load CLIP and the classes of a data set."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +20,11 @@ def load_model(job, clip: ClipFiles, precision: str = "float32") -> ClipModel:
 
 
 def class_names(index: Path) -> list[str]:
-    """Prompt names of a data set's classes, by class index."""
+    """Return the prompt names of a data set's classes, by class index."""
     return read_classes(index)["name"].tolist()
 
 
 def prompts(template: str | Sequence[str]) -> str | Sequence[str]:
-    """A template of the config as `zeroshot` takes it: one text becomes a list of one."""
+    """Return a template of the config as `zeroshot` takes it: one text becomes a list of one."""
     plain = isinstance(template, str) and template not in NAMED_TEMPLATES
     return [template] if plain else template

@@ -1,6 +1,6 @@
 """Records of arrays by name, e.g. one per SAE, as one .npz.
 
-No equation: how measurements pass from the job that makes them to those that read them.
+No equation: the files in which one job hands measurements to others.
 """
 
 from collections.abc import Mapping

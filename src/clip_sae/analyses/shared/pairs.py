@@ -1,6 +1,6 @@
-"""The images of this analysis: residuals of one layer, with true and written classes.
+"""Pairs of clean and attacked images: residuals of one layer, with true and written classes.
 
-Steering paper §7.2. Only CLS of the last layer is read where only CLS matters, so a set fits in
+Steering paper §7.2. Where only CLS reaches the output, only CLS is read, so a set fits in
 memory: 400 MB for 130,000 images of ViT-B/32.
 """
 
@@ -29,15 +29,15 @@ class PairedImages:
 
 
 def read_rows(store: ActivationStore, rows: np.ndarray, tokens: str) -> Tensor:
-    """Residuals [image, token, d_model] float32 of manifest rows, in the order of `rows`."""
+    """Return residuals [image, token, d_model] float32 of manifest rows, in the order of `rows`."""
     images = StoreImages(store, rows, tokens=tokens, batch_images=512)
     parts = [x for _, x in images.batches(torch.device("cpu"))]
-    place = {row: i for i, row in enumerate(images.rows.tolist())}
-    return torch.cat(parts)[[place[int(row)] for row in rows]]
+    at = {row: i for i, row in enumerate(images.rows.tolist())}
+    return torch.cat(parts)[[at[int(row)] for row in rows]]
 
 
 def class_indices(manifest: pd.DataFrame, classes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """(label, word): class index of each row's label and written word, `NO_WORD` without one."""
+    """Return (label, word): class indices of each row, `NO_WORD` for a row without a word."""
     index_of = {label: i for i, label in enumerate(classes["label"])} | {"": NO_WORD}
     label = manifest["label_idx"].to_numpy(dtype=np.int64, copy=True)
     return label, manifest["word"].map(index_of).to_numpy(dtype=np.int64, copy=True)
@@ -46,7 +46,7 @@ def class_indices(manifest: pd.DataFrame, classes: pd.DataFrame) -> tuple[np.nda
 def read_pairs(
     store: ActivationStore, manifest: pd.DataFrame, classes: pd.DataFrame, tokens: str
 ) -> PairedImages:
-    """The pairs of one split of an attacked copy; `manifest` holds that split's rows."""
+    """Return the pairs of one split of an attacked copy; `manifest` holds that split's rows."""
     pairs = pair_rows(manifest)
     attacked = manifest.loc[pairs["attacked"]]
     label, word = class_indices(attacked, classes)
@@ -59,6 +59,6 @@ def read_pairs(
 
 
 def pairs_of(index: Path, store: Path, split: str, tokens: str) -> PairedImages:
-    """The pairs of one split of an attacked copy, from its index and the split's store."""
+    """Return the pairs of one split of an attacked copy, from its index and the split's store."""
     manifest, classes = read_manifest(index, split), read_classes(index)
     return read_pairs(ActivationStore(store), manifest, classes, tokens)

@@ -1,4 +1,4 @@
-"""How much of a layer an SAE keeps: variance, direction, and the model's zero-shot answer.
+"""The part of a layer that an SAE keeps: variance, direction, and zero-shot answers.
 
 Steering paper, every column of Table 3 (mlp_out, vanilla) and Table 4 (resid_post, TopK), for all
 tokens, CLS only and patches only, with the forms of the paper's own code under their own names.
@@ -41,7 +41,7 @@ def reconstruction_table(
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """One row per SAE and token subset; all SAEs of one layer and hook share the clean passes.
+    """Return one row per SAE and token subset; SAEs of one layer and hook share clean passes.
 
     `resid_store`: evaluation images at resid_post of `layer`; `hook_store`: the same images at
     `hook` if that is not resid_post. `labels`: class index of each manifest row, `[row]`, read
@@ -127,7 +127,7 @@ class _Images:
         self.labels = labels[rows].astype(np.int64)  # [image]
 
     def read(self, start: int, stop: int, device) -> tuple[Tensor, Tensor, Tensor]:
-        """resid_post and hook tensor `[image, token, d_model]`, labels `[image]`."""
+        """Return resid_post and hook tensor `[image, token, d_model]`, labels `[image]`."""
         stop = min(stop, self.n_images)
         resid_post = self._tensor(self.resid_store, start, stop, device)
         same = self.store is self.resid_store
@@ -139,7 +139,7 @@ class _Images:
         return torch.from_numpy(to_float32(store.read(start, stop))).to(device)
 
     def mean_tokens(self, batch_images: int) -> dict[str, np.ndarray]:
-        """Mean token `[d_model]` of each subset; one reading of the store, sums in float64."""
+        """Return the mean token `[d_model]` of each subset, from one reading and float64 sums."""
         n_patches = self.store.n_tokens - 1
         total = np.zeros((2, self.store.d_model))  # CLS, patches
         for start in range(0, self.n_images, batch_images):
@@ -154,7 +154,7 @@ class _Images:
 
 
 class _Run:
-    """Everything measured of one SAE on one token subset."""
+    """Running measurements of one SAE on one token subset."""
 
     def __init__(self, subset: str, centre: np.ndarray, d_sae: int):
         self.subset, self.sums = subset, ReconstructionSums(centre)
@@ -178,7 +178,7 @@ class _Run:
         )
 
     def row(self, suffixes: Sequence[str], n_resamples: int, seed: int) -> dict[str, float]:
-        """The finished columns of this SAE and subset."""
+        """Return the finished columns of this SAE and subset."""
         sums = self.sums
         row = {"n_images": self.images.n_images, "n_tokens": sums.n_tokens}
         row |= firing_summary(self.fired, sums.n_tokens)

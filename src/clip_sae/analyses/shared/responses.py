@@ -1,24 +1,30 @@
-"""How much more active each unit is on an attacked image than on its clean twin.
+"""Responses of units to attacks, their files, and the units that a label names.
 
 Steering paper Eq. 9 with D_A the attacked and D_Ā the clean images (§7.2). The images are paired,
 so the gap's standard error is that of the paired difference.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from clip_sae.analyses.shared.units import Units
+from clip_sae.analyses.shared.names import NEURONS
+from clip_sae.analyses.shared.units import Latents, Neurons, Units
+from clip_sae.clip.model import ClipModel
 from clip_sae.npz import read_arrays, write_arrays
+from clip_sae.planning.inputs import SaeFiles
+from clip_sae.sae import Sae
 
 
 @dataclass(frozen=True)
 class Responses:
-    """One number per unit, [unit] float64 each, means over pairs and the tokens that are read."""
+    """[unit] float64 each: means over pairs and the tokens that are read."""
 
     clean: np.ndarray  # mean value on clean images
     attacked: np.ndarray  # mean value on attacked images
@@ -52,7 +58,7 @@ def measure_responses(
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> Responses:
-    """Stream pairs [image, token, d_model] through `units`; sums are float64."""
+    """Return the responses of `units` to pairs [image, token, d_model]; sums are float64."""
     if clean.shape != attacked.shape or len(clean) < 2:
         raise ValueError(
             f"pairs are needed, at least two: clean is {list(clean.shape)}, attacked "
@@ -72,3 +78,30 @@ def measure_responses(
     mean_clean, mean_attacked, mean, square, active = (sums / n).numpy()
     variance = np.maximum(square - mean**2, 0) * n / (n - 1)
     return Responses(mean_clean, mean_attacked, np.sqrt(variance / n), active / 2, n)
+
+
+def units_of(label: str, saes: Sequence[SaeFiles], model: ClipModel) -> tuple[Units, np.ndarray]:
+    """Return the units that a label names, and their unit directions [unit, d_model] float32."""
+    if label == NEURONS:
+        width = model.architecture.d_model
+        return Neurons(width), np.eye(width, dtype=np.float32)
+    [found] = [sae for sae in saes if sae.label == label]
+    sae = Sae.load(found.folder, model.device)
+    rows = sae.W_dec / sae.W_dec.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    return Latents(sae), rows.cpu().numpy()
+
+
+def chosen_of_kind(chosen: Mapping[str, Path], kind: str) -> tuple[str, np.ndarray]:
+    """Return (label, unit indices) of the set chosen of a kind: "latents" or "neurons".
+
+    Args:
+        chosen: {"choice", "units"}, tables of `choose_typographic`.
+    """
+    table, units = (pd.read_csv(chosen[name]) for name in ("choice", "units"))
+    [label] = table.loc[table["chosen"] & (table["kind"] == kind), "label"]
+    return label, np.sort(units.loc[units["kind"] == kind, "unit"].to_numpy(dtype=np.int64))
+
+
+def unit_file(folder: Path, what: str, label: str) -> Path:
+    """Return a sweep's file of "responses" or "cosines" of the units that a label names."""
+    return folder / f"{what}-{label.replace('/', '_')}.npz"

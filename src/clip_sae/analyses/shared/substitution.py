@@ -1,4 +1,4 @@
-"""What the model answers when a layer's tokens are replaced: clean, zero-ablated, reconstructed.
+"""Answers of the model with a layer's tokens replaced: clean, zero-ablated, reconstructed.
 
 Steering paper, columns CE, Recon CE, Zero Abl CE and Recon Cos Sim of Tables 3 and 4.
 """
@@ -33,7 +33,7 @@ class Readout:
 def standard_readouts(
     model: ClipModel, class_names: Sequence[str], templates: str | Sequence[str] = "openai80"
 ) -> list[Readout]:
-    """The three heads of the tables.
+    """Return the three heads of the tables.
 
     "": `templates` (80 by default) at the model's logit scale, the headline. "bare": bare names at
     that scale, which Table 3 fits. "scale1": bare names at scale 1, Table 4's (its 6.908 is
@@ -49,7 +49,7 @@ def standard_readouts(
 
 @dataclass(frozen=True)
 class Baseline:
-    """One batch without an SAE: its clean embedding, and its columns `[image]` by token subset."""
+    """One batch without an SAE: clean embedding, and columns `[image]` by token subset."""
 
     embedding: Tensor  # [image, d_embed]
     columns: dict[str, dict[str, Tensor]]
@@ -64,7 +64,7 @@ class Substitution:
     def baseline(
         self, resid_post: Tensor, x: Tensor, labels: Tensor, subsets: Sequence[str]
     ) -> Baseline:
-        """Columns ce, accuracy, zero_ce (every token zeroed), zero_subset_ce (the subset's only).
+        """Return ce, accuracy, zero_ce (every token zeroed), zero_subset_ce (the subset's only).
 
         `resid_post` and the hook's tensor `x` are `[image, token, d_model]`, `labels` `[image]`.
         """
@@ -88,7 +88,7 @@ class Substitution:
         labels: Tensor,
         subset: str,
     ) -> dict[str, Tensor]:
-        """Columns embedding_cosine, recon_ce, recon_accuracy `[image]`, x_hat in the subset."""
+        """Return embedding_cosine, recon_ce, recon_accuracy `[image]`, x_hat in the subset."""
         embedding = self._embed(resid_post, x_hat, x, subset)
         cosine = F.cosine_similarity(embedding, clean_embedding, dim=-1)
         answers = self._answers(embedding, labels, "recon_ce", "recon_accuracy")
@@ -101,7 +101,7 @@ class Substitution:
     def _answers(
         self, embedding: Tensor, labels: Tensor, ce: str, accuracy: str | None = None
     ) -> dict[str, Tensor]:
-        """Cross-entropy in nats and, if named, correctness of each image under every readout."""
+        """Return cross-entropy in nats and, if named, correctness, per image and readout."""
         columns = {}
         for readout in self.readouts:
             text = readout.text.to(embedding.device)

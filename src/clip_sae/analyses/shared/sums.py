@@ -20,13 +20,13 @@ from clip_sae.analyses.shared.units import Units
 
 
 class Watcher(Protocol):
-    """Takes in values [image, token, unit] of images with the manifest rows `row` [image]."""
+    """Receives values [image, token, unit] of images with the manifest rows `row` [image]."""
 
     def add(self, values: Tensor, row: np.ndarray) -> None: ...
 
 
 class Watched:
-    """Units that show what is read of them to watchers, for a pass that reads all of `rows` once.
+    """Units that pass the values read of them on to watchers, for one pass over all of `rows`.
 
     `rows` are the manifest rows of the images in the order in which they are read.
     """
@@ -41,7 +41,7 @@ class Watched:
         row = self.rows[self._read : self._read + len(x)]
         if len(row) < len(x):
             raise ValueError(
-                f"images beyond the {len(self.rows)} that were announced are being read; a "
+                f"more images are read than the {len(self.rows)} announced; a "
                 f"Watched serves one pass. Make a new one for the next."
             )
         self._read += len(x)
@@ -137,7 +137,7 @@ class ImageSums:
 
     @property
     def class_counts(self) -> ClassCounts:
-        """Class-level activation; refused where no threshold was given."""
+        """Class-level activation; raises ValueError without a threshold."""
         if self._counter is None:
             raise ValueError("no class counts were kept; give ImageSums a threshold.")
         return self._counter.result()
@@ -164,18 +164,18 @@ class StrongestUnits:
 
     @property
     def unit(self) -> np.ndarray:
-        """[image, place], strongest first, −1 for none; images in the order of the pass."""
+        """[image, rank], strongest first, −1 for none; images in the order of the pass."""
         return np.concatenate(self._unit)
 
     @property
     def value(self) -> np.ndarray:
-        """[image, place] the values of `unit`."""
+        """[image, rank] the values of `unit`."""
         return np.concatenate(self._value)
 
 
 @dataclass(frozen=True)
 class ConceptSums:
-    """What one pass finds of one kind of unit.
+    """Results of one pass for one kind of unit.
 
     Attributes:
         top: the strongest images of each unit.
@@ -203,7 +203,7 @@ def measure_units(
     """Return {name: sums, `k` strongest images of units, and units of images} from one pass.
 
     Args:
-        units: e.g. one `Latents` and `Neurons`. Of signed units no class counts are kept.
+        units: e.g. one `Latents` and `Neurons`. Signed units get no class counts.
         label: class index of every row of the manifest.
         threshold: of the class counts.
     """

@@ -1,21 +1,20 @@
-"""The images that activate each unit most, for all units of a layer from one pass over a store.
+"""The images that activate each unit most, for all units, from one pass over a store.
 
 Steering paper App. 12, Figs 2 and 10. The authors rank images by a latent's mean over tokens; its
 maximum and its value at CLS are the other usual choices, and come from the same pass.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from clip_sae.analyses.shared.named_records import write_records
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.units import Units
-from clip_sae.npz import read_arrays, write_arrays
 
 RANKINGS = ("mean", "max", "cls")
 NO_ROW = -1
@@ -28,8 +27,8 @@ class TopImages:
     """The strongest images of each unit under one ranking, strongest first.
 
     Attributes:
-        value: [unit, place] float32; −inf where a unit has fewer images.
-        row: [unit, place] int64, manifest row of the image; −1 where a unit has fewer.
+        value: [unit, rank] float32; −inf where a unit has fewer images.
+        row: [unit, rank] int64, manifest row of the image; −1 where a unit has fewer.
         n_active: [unit] int64, images on which the unit's value is above 0.
         n_images: images ranked, [].
     """
@@ -58,29 +57,21 @@ def measure_top_images(
 
     Args:
         units: e.g. one `Latents` per SAE and `Neurons`; their weights lie on `device`.
-        rankings: of RANKINGS: what an image's value is, over its tokens.
-        signed: names of units that rank images by any value. Of the others, which SAEs' latents
-            are, an image on which the unit is 0 is none of its images.
+        rankings: of RANKINGS: how tokens give an image's value.
+        signed: names of units that rank images by any value. The others (SAEs' latents) leave out
+            images on which the unit is 0.
     """
     unknown = sorted(set(rankings) - set(RANKINGS))
     if unknown or k < 1:
         raise ValueError(
-            f"{k} images by {', '.join(unknown or rankings)} were asked for; ask for one or more, "
+            f"{k} images by {', '.join(unknown or rankings)} were requested; request one or more, "
             f"ranked by {', '.join(RANKINGS)}."
         )
     best = {
         name: {r: _Best(kind.n_units, k, name in signed, device) for r in rankings}
         for name, kind in units.items()
     }
-    n_batches = -(-len(images) // images.batch_images)
-    batches = tqdm(
-        images.batches(torch.device(device)),
-        total=n_batches,
-        desc="top images",
-        unit="batch",
-        disable=not progress,
-    )
-    for which, x in batches:
+    for which, x in images.batches(torch.device(device), "top images" if progress else None):
         row = torch.from_numpy(images.rows[which]).to(device)
         for name, kind in units.items():
             size = max(1, BYTES_AT_ONCE // (4 * x.shape[1] * kind.n_units))
@@ -120,37 +111,24 @@ def token_values(
     if len(found) < len(row):
         lacking = sorted(set(range(len(row))) - found.keys())
         raise ValueError(
-            f"{images.store.path} lacks {len(lacking)} of the {len(row)} images asked for, e.g. "
+            f"{images.store.path} lacks {len(lacking)} of the {len(row)} requested images, e.g. "
             f"manifest row {row[lacking[0]]}. Give the store of the same data set and split."
         )
     return np.stack([found[i] for i in range(len(row))])
 
 
 def write_top_images(path: Path, found: Mapping[str, Mapping[str, TopImages]]) -> None:
-    """Write the result of `measure_top_images` as one .npz."""
-    arrays = {
-        f"{name}|{ranking}|{field.name}": getattr(top, field.name)
+    """Write the result of `measure_top_images` as records named <units>|<ranking> in one .npz."""
+    records = {
+        f"{name}|{ranking}": top
         for name, by_ranking in found.items()
         for ranking, top in by_ranking.items()
-        for field in fields(TopImages)
     }
-    write_arrays(path, arrays)
-
-
-def read_top_images(path: Path) -> dict[str, dict[str, TopImages]]:
-    """Read what `write_top_images` wrote."""
-    found: dict[str, dict[str, TopImages]] = {}
-    arrays = read_arrays(path)
-    for key in arrays:
-        name, ranking, _ = key.rsplit("|", 2)
-        if ranking not in found.setdefault(name, {}):
-            whole = (arrays[f"{name}|{ranking}|{field.name}"] for field in fields(TopImages))
-            found[name][ranking] = TopImages(*whole)
-    return found
+    write_records(path, records)
 
 
 def _over_tokens(values: Tensor, ranking: str) -> Tensor:
-    """[image, unit] of [image, token, unit]."""
+    """Return [image, unit] of [image, token, unit]."""
     if ranking == "cls":
         return values[:, 0]
     return values.mean(1) if ranking == "mean" else values.amax(1)
@@ -166,7 +144,7 @@ class _Best:
         self.signed = signed
 
     def add(self, values: Tensor, row: Tensor) -> None:
-        """Take in images with `values` [image, unit] and manifest rows `row` [image]."""
+        """Add images with `values` [image, unit] and manifest rows `row` [image]."""
         active = values > 0
         self.n_active += active.sum(0)
         if not self.signed:

@@ -1,6 +1,9 @@
-"""From gaps to sets of units: F_tau for a whole grid of thresholds, nested, each set once.
+"""Sets of units: from gaps, F_tau for a whole grid of thresholds; and random ones as controls.
 
-Steering paper Eq. 9 and §7.1.1: F_tau = {j : gap_j > tau}, tau searched over [1e-6, 1]. NumPy only.
+Steering paper Eq. 9 and §7.1.1: F_tau = {j : gap_j > tau}, tau searched over [1e-6, 1], and "random
+ablations in both the SAE and original CLIP feature spaces". A random latent is nearly always
+silent, so equal numbers make an easy control; a random set of equal mass takes as much of each
+token away as the chosen one does. NumPy only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +14,8 @@ import numpy as np
 from clip_sae.analyses.shared.contrast import Contrast
 
 DIRECTIONS = ("a", "not_a", "both")
-INFINITY = float("inf")
+MASS_TOLERANCE = 0.05
+TRIES = 20
 
 
 def threshold_grid(low: float, high: float, n: int) -> np.ndarray:
@@ -57,7 +61,7 @@ def threshold_family(gap: np.ndarray, taus: Sequence[float], direction: str) -> 
         raise ValueError(f"direction {direction!r} does not exist; write {', '.join(DIRECTIONS)}.")
     score = {"a": gap, "not_a": -gap, "both": np.abs(gap)}[direction]
     order = np.argsort(-score, kind="stable")
-    by_size: dict[int, list[float]] = {0: [INFINITY]}
+    by_size: dict[int, list[float]] = {0: [float("inf")]}
     for tau in sorted(taus, reverse=True):
         by_size.setdefault(int((score > tau).sum()), []).append(float(tau))
     return Family(
@@ -100,7 +104,7 @@ def chosen_units(contrast: Contrast, row: Mapping) -> np.ndarray:
     """Return the units, ascending, of a row of latents or neurons in results/suppression.csv.
 
     Args:
-        contrast: of the row's units (of the neurons for neuron_matched), as `read_contrasts` gives.
+        contrast: of the row's units (of the neurons for neuron_matched), as of `measure_contrasts`.
         row: has tokens, contrast, direction and n_units; not a random control's.
     """
     if row["n_units"] == 0:
@@ -108,3 +112,41 @@ def chosen_units(contrast: Contrast, row: Mapping) -> np.ndarray:
     gap = contrast.gap(row["tokens"], row["contrast"])
     order = threshold_family(gap, (), row["direction"]).order
     return np.sort(order[: int(row["n_units"])])
+
+
+def random_set(pool: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return `n` units of `pool` (fewer if it has fewer), ascending."""
+    return np.sort(rng.choice(pool, size=min(n, len(pool)), replace=False))
+
+
+def random_set_of_mass(
+    pool: np.ndarray,
+    mass: np.ndarray,
+    target: float,
+    rng: np.random.Generator,
+    tolerance: float = MASS_TOLERANCE,
+) -> np.ndarray | None:
+    """Return units of `pool`, ascending, whose masses add up to `target` within `tolerance` of it.
+
+    Units are taken in a random order while they bring the sum nearer to the target, passing over
+    those that would exceed it by more than the tolerance, so that sums lie on both sides of it.
+    Where an order cannot fill it, another is tried; None where none of them can, or for no mass.
+
+    Args:
+        pool: unit indices.
+        mass: [unit], as of `Contrast.mass`.
+    """
+    if target <= 0:
+        return None
+    for _ in range(TRIES):
+        taken, total = [], 0.0
+        for unit in rng.permutation(pool):
+            nearer = abs(total + mass[unit] - target) < abs(total - target)
+            if nearer and total + mass[unit] <= (1 + tolerance) * target:
+                taken.append(unit)
+                total += mass[unit]
+            elif total >= (1 - tolerance) * target:  # the first that does not bring it nearer
+                break
+        if abs(total - target) <= tolerance * target:
+            return np.sort(np.asarray(taken, dtype=np.int64))
+    return None

@@ -1,4 +1,4 @@
-"""An SAE as training starts: the control that tells what learning adds."""
+"""An SAE with the starting weights of training: the control for the effect of learning."""
 
 from torch import Tensor
 

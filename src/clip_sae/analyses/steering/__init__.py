@@ -1,12 +1,13 @@
-"""Steerability: what a unit says when it is pushed, for every unit of every layer.
+"""Steerability: the words that CLIP predicts when a unit is turned up, for every unit and layer.
 
 Steering paper §6, Eqs 4 to 8, 10 and 11, Figs 5, 6, 7 and 9.
 
-  sampling                 which images, which units
-  units                    what a unit is: direction and push (latents, neurons, baselines)
-  routes                   from a push to word probabilities: run the blocks, closed form, limit
-  measures                 the numbers of one unit
-  summary, rarefaction     the numbers of a layer, with intervals
-  curves                   onset and half-saturation along the strength
-  layer, traces, tables    the tables
+  measure           one layer's images, model and words; the jobs
+  steered_units     directions and pushes of latents, neurons and baselines
+  routes            word probabilities of pushed images: blocks, closed form, limit
+  unit_measures     measures of one unit
+  layer_summary     measures of a layer, with intervals
+  layer_tables      the tables of one layer and kind
+  strength_curves   onset, half-saturation and traces along the strength
+  gathered_tables   tables of all layers, histograms, concept coverage
 """

@@ -1,4 +1,7 @@
-"""The vocabulary's words and their text embeddings."""
+"""The vocabulary's words and their text embeddings.
+
+A module of its own, so that a change of steering does not embed the words again.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +24,8 @@ def embed_vocabulary(
     """Write the words and their unit embeddings [word, d_embed] (`EmbeddedVocabulary`).
 
     Args:
-        words: the file, "demo", or the words; sha256: of the file; first: lines to use.
+        words: the file, "demo", or the words.
+        sha256: of the file; first: number of lines to use.
         template: a name of `NAMED_TEMPLATES`, or a text with {} for the word.
     """
     source = str(words) if isinstance(words, Path) else words

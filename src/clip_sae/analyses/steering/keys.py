@@ -1,6 +1,6 @@
-"""What a schema cannot say about `analyses.steering`: each mistake as a sentence.
+"""Mistakes in `analyses.steering` that the schema cannot express, each as a sentence.
 
-Steering paper §6. Known to the Snakefile, so no torch.
+Steering paper §6. The Snakefile imports this module, so it imports no torch.
 """
 
 from collections.abc import Iterator
@@ -10,39 +10,39 @@ from clip_sae.planning.mistakes import Checked, template_mistakes
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing where there is no such block."""
-    block = checked.analyses.get("steering")
-    if block is None:
+    """Yield a sentence for each mistake; nothing without the section."""
+    section = checked.analyses.get("steering")
+    if section is None:
         return
-    yield from _strength_mistakes(block)
-    yield from template_mistakes("analyses.steering.template", block["template"], "word")
-    yield from _recipe_mistakes(block, checked.recipe(block["recipe"]), checked.model)
+    yield from _strength_mistakes(section)
+    yield from template_mistakes("analyses.steering.template", section["template"], "word")
+    yield from _recipe_mistakes(section, checked.recipe(section["recipe"]), checked.model)
 
 
-def _strength_mistakes(block: dict) -> Iterator[str]:
-    strengths = block["strengths"]
+def _strength_mistakes(section: dict) -> Iterator[str]:
+    strengths = section["strengths"]
     if strengths != sorted(strengths):
         yield f"analyses.steering.strengths: write them in ascending order; found {strengths}."
-    if block["strength"] not in strengths:
+    if section["strength"] not in strengths:
         yield (
-            f"analyses.steering.strengths: {strengths} lacks the strength {block['strength']} at "
+            f"analyses.steering.strengths: {strengths} lacks the strength {section['strength']} at "
             f"which every unit is measured; add it, half-saturation is half of its value."
         )
 
 
-def _recipe_mistakes(block: dict, recipe: dict, model: Architecture | None) -> Iterator[str]:
+def _recipe_mistakes(section: dict, recipe: dict, model: Architecture | None) -> Iterator[str]:
     if recipe["hook"] != "resid_post":
         yield (
-            f"analyses.steering.recipe: {block['recipe']!r} reconstructs {recipe['hook']}, and "
+            f"analyses.steering.recipe: {section['recipe']!r} reconstructs {recipe['hook']}, and "
             f"steering edits resid_post. Name a recipe of that hook."
         )
-    traced = block["traced"]
+    traced = section["traced"]
     if traced is None:
         return
     if traced["layer"] not in recipe["layers"]:
         yield (
             f"analyses.steering.traced.layer: layer {traced['layer']} is not among the layers of "
-            f"recipe {block['recipe']!r}: {recipe['layers']}."
+            f"recipe {section['recipe']!r}: {recipe['layers']}."
         )
     factor = recipe["expansion_factor"]
     if model is not None:
@@ -51,5 +51,5 @@ def _recipe_mistakes(block: dict, recipe: dict, model: Architecture | None) -> I
         if odd := [unit for unit in traced["units"] if unit >= d_sae]:
             yield (
                 f"analyses.steering.traced.units: latents {odd} do not exist; recipe "
-                f"{block['recipe']!r} has {d_sae}, numbered 0 to {d_sae - 1}."
+                f"{section['recipe']!r} has {d_sae}, numbered 0 to {d_sae - 1}."
             )

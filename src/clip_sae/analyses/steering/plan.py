@@ -1,7 +1,7 @@
 """Steps of `analyses.steering`: words, measured units, tables of all layers, Figs 5, 6, 7 and 9.
 
-Steering paper §6. One job for each kind of unit and layer; tables at the results root put them
-together, once without the baselines and once, in target `extended`, with them.
+Steering paper §6. One job measures one kind of unit at one layer. Tables at the results root gather
+all layers, once without the baselines and once, in target `extended`, with them.
 """
 
 from collections.abc import Sequence
@@ -24,25 +24,25 @@ EMBED = Rule(
 MEASURE = Rule(
     "measure_steering",
     f"measurements/steering/{{kind}}-L{{layer}}-{{digest}}/{COMPLETE}",
-    f"{RUN}.measure_steering:measure_steering",
+    f"{RUN}.measure:measure_steering",
     split="units",
 )
-TRACES = Rule("measure_traces", "steering_traces.csv", f"{RUN}.measure_traces:measure_traces")
+TRACES = Rule("measure_traces", "steering_traces.csv", f"{RUN}.measure:measure_traces")
 RAREFACTION = Rule(
     "measure_rarefaction",
     "{steered}_rarefaction.csv",
-    f"{RUN}.measure_rarefaction:measure_rarefaction",
+    f"{RUN}.gathered_tables:measure_rarefaction",
 )
 COUNT = Rule(
     "count_steerability",
     "{steered}_histogram.csv",
-    f"{RUN}.count_steerability:count_steerability",
+    f"{RUN}.gathered_tables:count_steerability",
 )
 
-SET, BASELINES = "steerability", "steerability_baselines"  # of tables: the starts of their names
-FILES = {"units": "units.csv.gz", "layer": "layers.csv", "grid": "grid.csv.gz"}  # their ends
-DRAWN = ("random", "random_sae")  # kinds of which any number of units can be drawn
-DEMO = "demo"  # instead of a word list: the demo's own
+LATENTS, BASELINES = "steerability", "steerability_baselines"  # starts of table names
+FILES = {"units": "units.csv.gz", "layer": "layers.csv", "grid": "grid.csv.gz"}  # and their ends
+DRAWN = ("random", "random_sae")  # kinds with any number of units
+DEMO = "demo"  # stands for the demo's own word list
 
 
 def steps(plan: Plan) -> None:
@@ -50,11 +50,11 @@ def steps(plan: Plan) -> None:
     if plan.analysis("steering") is None:
         return
     steering = Steering(plan)
-    tables = steering.tables(SET, steering.kinds, ["units", "layer", "grid"], "all")
+    tables = steering.tables(LATENTS, steering.kinds, ["units", "layer", "grid"], "all")
     steering.figures(tables)
     steering.traces()
-    if steering.block["baselines"]:
-        kinds = [*steering.kinds, *steering.block["baselines"]]
+    if steering.section["baselines"]:
+        kinds = [*steering.kinds, *steering.section["baselines"]]
         tables = steering.tables(BASELINES, kinds, ["units", "layer"], "extended")
         steering.baseline_figure(tables)
 
@@ -64,17 +64,17 @@ class Steering:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.block = plan.analysis("steering")
-        self.layers = plan.layers(self.block["recipe"])
-        self.kinds = ["latent", *self.block["comparisons"]]
+        self.section = plan.analysis("steering")
+        self.layers = plan.layers(self.section["recipe"])
+        self.kinds = ["latent", *self.section["comparisons"]]
 
     @once
     def vocabulary(self) -> Artefact:
-        """The words and their text embeddings."""
-        block = self.block["vocabulary"]
-        words, sha256 = block["words"], block["sha256"]
+        """Return the words and their text embeddings."""
+        listed = self.section["vocabulary"]
+        words, sha256 = listed["words"], listed["sha256"]
         reads = {"clip": self.plan.clip}
-        values = {"sha256": sha256, "first": block["first"], "template": self.block["template"]}
+        values = {"sha256": sha256, "first": listed["first"], "template": self.section["template"]}
         if isinstance(words, list) or words == DEMO:
             values["words"] = words
         else:  # a sha256 in the config stands for the file's content
@@ -83,24 +83,24 @@ class Steering:
         return self.plan.step(EMBED, reads=reads, values=values, vocabulary=name)
 
     def files(self, layer: int) -> dict:
-        """All that a layer is steered from; the SAE is the first variant of the recipe."""
-        dataset, split = self.block["dataset"], self.block["split"]
+        """Return the files that a layer's steering reads; the SAE is the recipe's first variant."""
+        dataset, split = self.section["dataset"], self.section["split"]
         return {
             "clip": self.plan.clip,
             "index": self.plan.index(dataset),
             "store": self.plan.store(StoreKey(dataset, split, "resid_post", layer)),
-            "sae": self.plan.saes(self.block["recipe"], layer)[0],
+            "sae": self.plan.saes(self.section["recipe"], layer)[0],
             "vocabulary": self.vocabulary(),
         }
 
     def values(self, *names: str) -> dict:
-        """Values of the analysis' block, and the seed."""
-        return {name: self.block[name] for name in names} | {"seed": self.plan.seed}
+        """Return values of the analysis' section, and the seed."""
+        return {name: self.section[name] for name in names} | {"seed": self.plan.seed}
 
     @once
     def measured(self, kind: str, layer: int) -> Artefact:
-        """The folder of the tables of one kind of unit at one layer."""
-        grid_units = self.block["grid_units"] if kind == "latent" else 0
+        """Return the folder of the tables of one kind of unit at one layer."""
+        grid_units = self.section["grid_units"] if kind == "latent" else 0
         if layer == self.plan.architecture.n_layers - 1:
             grid_units = None  # all: no block runs after the last layer, so its grid costs little
         return self.plan.step(
@@ -108,7 +108,7 @@ class Steering:
             reads={"files": self.files(layer)},
             values={
                 "kind": kind,
-                "n_units": self.block["baseline_units" if kind in DRAWN else "units"],
+                "n_units": self.section["baseline_units" if kind in DRAWN else "units"],
                 "grid_units": grid_units,
                 **self.values("images", "sampling", "error"),
                 **self.values("strength", "strengths", "gamma", "beta"),
@@ -121,16 +121,16 @@ class Steering:
     def tables(
         self, name: str, kinds: Sequence[str], of: Sequence[str], target: str
     ) -> dict[str, Artefact]:
-        """Tables of all layers and some kinds: those of `of`, "rarefaction" and "histogram".
+        """Return tables of all layers and some kinds: those of `of`, "rarefaction" and "histogram".
 
         Args:
-            name: start of the files' names; of: keys of `FILES`, "units" among them.
+            name: start of the files' names; of: keys of `FILES`, with "units".
         """
         folders = [self.measured(kind, layer) for kind in kinds for layer in self.layers]
         tables = {
             table: self.plan.gather(
                 f"{name}_{FILES[table]}",
-                f"{RUN}.gather_steering:gather_steering",
+                f"{RUN}.gathered_tables:gather_steering",
                 reads={"folders": folders},
                 values={"table": table},
                 target=target,
@@ -150,8 +150,8 @@ class Steering:
     # --- a few latents along the strength -------------------------------------------------------
 
     def traces(self) -> None:
-        """Named latents, or chosen ones of the last layer, along the strength: Figs 5 and 9."""
-        traced = self.block["traced"]
+        """Trace named latents, or some of the last layer, along the strength: Figs 5 and 9."""
+        traced = self.section["traced"]
         layer = self.layers[-1] if traced is None else traced["layer"]
         traces = self.plan.step(
             TRACES,
@@ -165,9 +165,9 @@ class Steering:
             },
         )
         self.plan.want("all", traces)
-        mask = self.block["vocabulary"]["mask"]
+        mask = self.section["vocabulary"]["mask"]
         reads = {"traces": traces, "mask": None if mask is None else self.plan.file(mask)}
-        gamma = {"gamma": self.block["gamma"]}
+        gamma = {"gamma": self.section["gamma"]}
         self.plan.draw("fig5", f"{DRAW}:fig5", reads=reads, values=gamma)
         self.plan.draw("fig9", f"{DRAW}:fig9", reads=reads)
 
@@ -175,8 +175,8 @@ class Steering:
 
     @property
     def levels(self) -> dict:
-        """The strength and the threshold that figures refer to."""
-        return {name: self.block[name] for name in ("strength", "gamma")}
+        """Return the strength and the threshold that figures refer to."""
+        return {name: self.section[name] for name in ("strength", "gamma")}
 
     def figures(self, tables: dict[str, Artefact]) -> None:
         """Draw Figs 6 and 7 and the dispersion, and render the layers."""
@@ -189,7 +189,7 @@ class Steering:
             "steerability_dispersion",
             f"{DRAW}:steerability_dispersion",
             reads={**layers, "units": tables["units"]},
-            values={"strength": self.block["strength"]},
+            values={"strength": self.section["strength"]},
         )
         self.plan.render(
             "steerability_layers",
@@ -211,15 +211,15 @@ class Steering:
 
     @property
     def captions(self) -> dict:
-        """Names in the captions of the table of layers."""
-        words, template = self.block["vocabulary"]["words"], self.block["template"]
+        """Return the names in the captions of the table of layers."""
+        words, template = self.section["vocabulary"]["words"], self.section["template"]
         if words == DEMO:
             vocabulary = "the demo's words"
         else:
             vocabulary = Path(words).name if isinstance(words, str) else "chosen words"
-        dropped = ", error term dropped" if self.block["error"] == "drop" else ""
+        dropped = ", error term dropped" if self.section["error"] == "drop" else ""
         return {
             "model": self.plan.clip.facts["name"] + dropped,
             "vocabulary": vocabulary + (f" in {template!r}" if template != "none" else ""),
-            "sampling": self.block["sampling"],
+            "sampling": self.section["sampling"],
         }

@@ -1,4 +1,4 @@
-"""From a push to what the model says: run the later blocks, a closed form, or the limit.
+"""Word probabilities of pushed images: by the later blocks, a closed form, or the limit.
 
 Steering paper Eq. 4. Three routes that agree: (a) the general one, from the cached residual through
 the remaining blocks; (b) at the last layer only CLS reaches the output, so that norm and projection
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clip_sae.analyses.shared.edits import moved
 from clip_sae.clip.model import ClipModel
 
 
 class Steered(NamedTuple):
-    """What the model says of steered images.
+    """Predictions for steered images.
 
     `probabilities` [unit, image, word]; `limit_cosine` [unit, image]: cosine of the steered
     embedding and the unit's limit, NaN where a push of zero has none.
@@ -29,14 +30,14 @@ class Routes:
     """Steers fixed images at one layer and reads them over one vocabulary.
 
     Args:
-        x: residual stream after block `layer` [image, token, d_model]; what an edit is added to.
+        x: residual stream after block `layer` [image, token, d_model]; edits are added to it.
         text: unit text embeddings [word, d_embed].
-        scale: what multiplies cosines before the softmax.
+        scale: factor of cosines before the softmax.
         sequences_per_batch: steered images (one unit on one image each) in one forward pass.
-        closed_form: use route (b) where it exists; False is for checking it.
+        closed_form: use route (b) where it exists; False allows a comparison.
 
     Attributes:
-        clean: P of x as it is [image, word].
+        clean: P of unedited x [image, word].
     """
 
     def __init__(
@@ -65,12 +66,12 @@ class Routes:
         return (self.scale * (embeddings @ self.text.T)).softmax(-1)
 
     def steer(self, directions: Tensor, pushes: Tensor, sign: float = 1.0) -> Steered:
-        """Push each unit of a batch, on every image, alone.
+        """Return P̃ of each unit of a batch on every image, each pushed alone.
 
         Args:
             directions: [unit, d_model].
-            pushes: how far along them [image, token, unit].
-            sign: side of the limit that `limit_cosine` is taken to; 0 for none.
+            pushes: lengths along them [image, token, unit].
+            sign: side of the limit for `limit_cosine`; 0 for none.
         """
         limit = self.model.head.asymptote(directions * (sign or torch.nan))  # [unit d_embed]
         if self._cls is not None:
@@ -86,7 +87,7 @@ class Routes:
         return Steered(probabilities, torch.ones_like(probabilities[..., 0]))
 
     def _run(self, directions: Tensor, pushes: Tensor) -> Tensor:
-        """Unit embeddings [unit, image, d_embed], through the remaining blocks."""
+        """Return unit embeddings [unit, image, d_embed], through the remaining blocks."""
         n_images = min(len(self.x), self.sequences_per_batch)
         n_units = max(1, self.sequences_per_batch // n_images)
         found = directions.new_empty(len(directions), len(self.x), self.text.shape[1])
@@ -95,8 +96,8 @@ class Routes:
             for u in range(0, len(directions), n_units):
                 units = slice(u, u + n_units)
                 push = pushes[images, :, units].permute(2, 0, 1).unsqueeze(-1)
-                # Each row of the batch is one unit on one image: no other unit is in its way.
-                steered = self.x[images] + push * directions[units, None, None]
+                # Each row of the batch is one unit on one image: units do not mix.
+                steered = moved(self.x[images], push, directions[units, None, None])
                 embedding = self.model.run_from(steered.flatten(0, 1), self.layer)
                 found[units, images] = embedding.float().unflatten(0, steered.shape[:2])
         return F.normalize(found, dim=-1)
@@ -120,7 +121,7 @@ class _ClosedForm:
         self.bias_words = (self.bias @ self.text.T.double()).to(self.text.dtype)  # [word]
 
     def steer(self, directions: Tensor, pushes: Tensor, limit: Tensor) -> Steered:
-        """As `Routes.steer`, with CLS's pushes [image, unit] and limits [unit, d_embed]."""
+        """Return `Routes.steer`, from pushes of CLS [image, unit] and limits [unit, d_embed]."""
         # Tables of units and images in float64: at s = 150 terms in c² nearly cancel.
         push, limit = pushes.T.double(), limit.double()  # [unit image], [unit d_embed]
         centred = _centre(directions)
@@ -149,7 +150,7 @@ class _ClosedForm:
         return logits.softmax(-1)
 
     def _project(self, centred: Tensor) -> Tensor:
-        """Centred vectors [..., d_model] times the norm's weight and the projection, in float64."""
+        """Return centred vectors [..., d_model] in the embedding, unnormed, in float64."""
         return centred * self.head.weight.double() @ self.head.projection.double()
 
 

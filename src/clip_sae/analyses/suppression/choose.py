@@ -1,9 +1,11 @@
-"""Choose the set to take out: the strict and the relaxed condition, on validation rows alone.
+"""Every choice of suppression, on validation alone: of a set at a layer, and of the best layer.
 
-Steering paper §7.1.1: F_tau* "maximizes both overall accuracy and worst-group accuracy"; F_tau'
-allows "a controlled performance drop (≤ 4 %) in non-target groups". pandas only; test rows are
-dropped before anything is read.
+Steering paper §7.1.1: F_tau* "maximizes both overall accuracy and worst-group accuracy" (strict);
+F_tau' allows "a controlled performance drop (≤ 4 %) in non-target groups" (relaxed). The SAE and
+layer of Table 1 are picked on validation too; the paper picked on test. pandas only.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,10 +18,10 @@ POINTS = 0.04  # what a group that is not the target may lose under the relaxed 
 
 
 def chosen_sets(rows: pd.DataFrame, points: float = POINTS) -> pd.DataFrame:
-    """Return which set each condition chooses of every kind of units at one layer.
+    """Return the set that each condition chooses of every kind of units at one layer.
 
-    The only place where these sets are chosen: the evaluation tests and records them, and what is
-    read off later reads its record. Columns: units, kind, condition, set.
+    The evaluation tests and records these sets, and later steps read its record. Columns: units,
+    kind, condition, set.
 
     Args:
         rows: of one layer, as of `evaluate_layer`; see `choose`.
@@ -43,7 +45,7 @@ def choose(rows: pd.DataFrame, condition: str, points: float = POINTS) -> int:
     tau. The empty set is the baseline, has tau = inf and fulfils both, so there is always a choice.
 
     Args:
-        rows: sets of one kind of units at one place, columns split, n_units, tau_high, overall,
+        rows: sets of one kind of units at one layer, columns split, n_units, tau_high, overall,
             worst, right_0…3 and n_0…3. Rows of other splits are ignored.
 
     Raises ValueError without an empty set among the validation rows, or for an unknown condition.
@@ -69,6 +71,32 @@ def choose(rows: pd.DataFrame, condition: str, points: float = POINTS) -> int:
     val = val[allowed]
     order = np.lexsort((-val["tau_high"], -val["overall"], -val["worst"]))  # the last key leads
     return val.index[order[0]]
+
+
+def strict_rows(summary: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Return the test rows of a summary for one kind of units under the strict condition."""
+    strict = (summary["condition"] == "strict") & (summary["split"] == "test")
+    return summary[strict & (summary["kind"] == kind)]
+
+
+def best_on_validation(rows: pd.DataFrame, units: Sequence[str] | None = None) -> pd.Series | None:
+    """Return the row that is best on validation; None without rows.
+
+    Best: highest worst-group, then overall accuracy of its chosen set, then the lower layer, then
+    the order of `units`.
+
+    Args:
+        rows: of a summary, as of `summarise_layer`.
+        units: names of the SAEs that may be picked; None allows all rows.
+    """
+    rank = [*rows["units"]] if units is None else list(units)
+    rows = rows[rows["units"].isin(rank)]
+    if rows.empty:
+        return None
+    order = np.lexsort(
+        (rows["units"].map(rank.index), rows["layer"], -rows["val_overall"], -rows["val_worst"])
+    )
+    return rows.iloc[order[0]]
 
 
 def accuracies(rows: pd.DataFrame) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How sure an accuracy and its change are: bootstrap within groups, and McNemar's exact test.
+"""Intervals and tests of accuracies: bootstrap within groups, and McNemar's exact test.
 
 Steering paper Tables 1 and 5 to 8 give none; their effects are a handful of images. NumPy only.
 Resampling n answers of which k are right draws a number of right ones from Binomial(n, k / n), so

@@ -1,6 +1,6 @@
-"""What a schema cannot say about `analyses.suppression`: each mistake as a sentence.
+"""Mistakes in `analyses.suppression` that a schema cannot express, each as a sentence.
 
-Steering paper §7.1. Known to the Snakefile, so no torch.
+Steering paper §7.1. The Snakefile imports this, so no torch.
 """
 
 from collections.abc import Iterator
@@ -9,26 +9,26 @@ from clip_sae.planning.mistakes import Checked, template_mistakes
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing where there is no such block."""
-    block = checked.analyses.get("suppression")
-    if block is None:
+    """Yield a sentence for each mistake; nothing without this section."""
+    section = checked.analyses.get("suppression")
+    if section is None:
         return
-    low, high = block["thresholds"]["low"], block["thresholds"]["high"]
+    low, high = section["thresholds"]["low"], section["thresholds"]["high"]
     if low >= high:
         yield f"analyses.suppression.thresholds: low ({low}) must be below high ({high})."
     tables: dict[str, str] = {}
-    for name, place in block["sets"].items():
+    for name, entry in section["sets"].items():
         where = f"analyses.suppression.sets.{name}"
-        yield from template_mistakes(f"{where}.template", [place["template"]])
-        for column, label in place["recipes"].items():
+        yield from template_mistakes(f"{where}.template", [entry["template"]])
+        for column, label in entry["recipes"].items():
             yield from _label_mistakes(checked, f"{where}.recipes.{column}", label)
-        for table in place["tables"]:
+        for table in entry["tables"]:
             if table in tables:
                 yield f"{where}.tables: {table} is a table of {tables[table]!r} already."
             tables[table] = name
-        if place["sweep"] is not None:
-            yield from template_mistakes(f"{where}.sweep.templates", place["sweep"]["templates"])
-    yield from _variant_mistakes(block)
+        if entry["sweep"] is not None:
+            yield from template_mistakes(f"{where}.sweep.templates", entry["sweep"]["templates"])
+    yield from _variant_mistakes(section)
 
 
 def _label_mistakes(checked: Checked, where: str, label: str) -> Iterator[str]:
@@ -55,20 +55,20 @@ def _label_mistakes(checked: Checked, where: str, label: str) -> Iterator[str]:
         yield f"{where}: {label!r} is not one SAE per layer. Write one of: {names}."
 
 
-def _variant_mistakes(block: dict) -> Iterator[str]:
-    variants = block["variants"]
+def _variant_mistakes(section: dict) -> Iterator[str]:
+    variants = section["variants"]
     if variants is None:
         return
-    for name, place in block["sets"].items():
-        if variants["column"] not in place["recipes"]:
+    for name, entry in section["sets"].items():
+        if variants["column"] not in entry["recipes"]:
             yield (
-                f"analyses.suppression.variants.column: {variants['column']!r} is no column of "
-                f"sets.{name}, which has {', '.join(place['recipes'])}."
+                f"analyses.suppression.variants.column: {variants['column']!r} is not a column of "
+                f"sets.{name}, which has {', '.join(entry['recipes'])}."
             )
         guessed = [
             c for c, case in variants["cases"].items() if case.get("attribute_from") == "prompts"
         ]
-        if guessed and place["background"] is None:
+        if guessed and entry["background"] is None:
             yield (
                 f"analyses.suppression.variants.cases.{guessed[0]}: the attribute is guessed from "
                 f"prompts, and sets.{name} has none. Give it `background` with `a` and `not_a`."

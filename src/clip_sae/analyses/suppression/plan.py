@@ -26,11 +26,9 @@ EVALUATE = Rule(
 CHOOSE = Rule(
     "choose_suppression",
     f"{FOLDER}/summary-{{digest}}.csv",
-    f"{RUN}.choose_suppression:choose_suppression",
+    f"{RUN}.set_summary:choose_suppression",
 )
-COMPARE = Rule(
-    "compare_suppression", "table1.csv", f"{RUN}.compare_suppression:compare_suppression"
-)
+COMPARE = Rule("compare_suppression", "table1.csv", f"{RUN}.paper_tables:compare_suppression")
 TEXT_SIDE = Rule(
     "measure_text_side", "suppression_text.csv", f"{RUN}.measure_text_side:measure_text_side"
 )
@@ -40,19 +38,20 @@ PROMPTS = Rule(
 VARIANTS = Rule(
     "measure_variants", "suppression_variants.csv", f"{RUN}.measure_variants:measure_variants"
 )
-CONDITION_ROWS = f"{RUN}.choose_suppression:condition_rows"
+CONDITION_ROWS = f"{RUN}.paper_tables:condition_rows"
 RENDER = f"{RUN}.render"
 ROWS = {"file": "rows.csv", "drop": ["bits"]}  # bits mean something next to their own file only
 
 HEADLINE = "headline"  # the case of Tables 1 and 5 to 8
-# What a case may change, by the place of its headline value: the set's block or the common one.
+# Keys that a case may change, by where their headline value stands: the set's section or the
+# common one.
 OF_THE_SET = ("directions",)
 COMMON = ("contrast", "tokens")
 PAPER_TABLES = ("table5", "table6", "table7", "table8")
 
 
 def steps(plan: Plan) -> "SuppressionPlan | None":
-    """Declare all steps; return the plan of suppression, whose chosen sets other analyses show."""
+    """Declare all steps; return the plan, whose chosen sets other analyses show."""
     if plan.analysis("suppression") is None:
         return None
     suppression = SuppressionPlan(plan)
@@ -64,19 +63,19 @@ class SuppressionPlan:
     """Steps of `analyses.suppression` of a plan's config.
 
     Attributes:
-        sets: {data set: its block}, in the order of Table 1.
-        variants: block of the other readings of Eq. 9, or None.
+        sets: {data set: its section}, in the order of Table 1.
+        variants: section of the other readings of Eq. 9, or None.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.block: Mapping = plan.analysis("suppression")
-        self.sets: Mapping[str, Mapping] = self.block["sets"]
-        self.variants: Mapping | None = self.block["variants"]
+        self.section: Mapping = plan.analysis("suppression")
+        self.sets: Mapping[str, Mapping] = self.section["sets"]
+        self.variants: Mapping | None = self.section["variants"]
         self.last_layer: int = plan.architecture.n_layers - 1
 
     def declare(self) -> None:
-        """Declare every table and its rendering, and with them all that they are made from."""
+        """Declare every table and its rendering, and all steps before them."""
         self._chosen_tables()
         self._table1()
         rows = [folder for name in self.sets for folder in self.folders(name)]
@@ -86,10 +85,10 @@ class SuppressionPlan:
         if self.variants is not None:
             self._variants()
 
-    # --- what a set consists of ---------------------------------------------------------------
+    # --- the parts of a set ---
 
     def saes(self, name: str, layer: int, case: str = HEADLINE) -> dict[str, PlannedSae]:
-        """{label: SAE} of the columns of a set that have an SAE at this layer, by label."""
+        """Return {label: SAE} of a set's columns that have an SAE at this layer, by label."""
         recipes = self.sets[name]["recipes"]
         labels = recipes.values() if case == HEADLINE else [recipes[self.variants["column"]]]
         found = {}
@@ -101,54 +100,54 @@ class SuppressionPlan:
         return found
 
     def columns(self, name: str) -> list[list[str]]:
-        """[column, SAE] of a set's tables; a list, because digests forget a mapping's order."""
+        """Return a set's [column, SAE] pairs; a list, because digests forget a mapping's order."""
         return [list(pair) for pair in self.sets[name]["recipes"].items()]
 
     def layers(self, name: str, case: str = HEADLINE) -> list[int]:
-        """Layers at which a set has an SAE, ascending; of a variant those that it names."""
+        """Return the layers at which a set has an SAE, ascending; of a variant those it names."""
         recipes = {label.partition("/")[0] for label in self.sets[name]["recipes"].values()}
         layers = sorted({layer for recipe in recipes for layer in self.plan.layers(recipe)})
         wanted = layers if case == HEADLINE else self.variants["layers"]
         return [layer for layer in layers if layer in wanted and self.saes(name, layer, case)]
 
     def store(self, name: str, split: str, layer: int) -> Artefact:
-        """The residuals of one split."""
+        """Return the residuals of one split."""
         return self.plan.store(StoreKey(name, split, "resid_post", layer))
 
     def tokens_read(self, layer: int) -> str:
-        """What a run reads of this layer's store: CLS where nothing else reaches the embedding."""
-        only_cls = layer == self.last_layer and self.block["last_layer_tokens"] == "cls"
+        """Return the tokens that a run reads: "cls" where nothing else reaches the embedding."""
+        only_cls = layer == self.last_layer and self.section["last_layer_tokens"] == "cls"
         return "cls" if only_cls else "all"
 
     def prompts(self, name: str) -> dict:
-        """How a set's two classes become text embeddings."""
+        """Return the template and names that turn a set's two classes into texts."""
         return {key: self.sets[name][key] for key in ("template", "names")}
 
     def values(self, name: str, layer: int, case: str = HEADLINE) -> dict:
-        """Values of one case at one layer: what of the contrast is used, and how units are set."""
+        """Return one case's values at one layer: the contrast to use, and the edit of units."""
         values = {key: self.sets[name][key] for key in OF_THE_SET}
-        values |= {key: self.block[key] for key in COMMON}
+        values |= {key: self.section[key] for key in COMMON}
         values |= {"fill": "zero", "attribute_from": "labels"}
-        values |= {"grid_on_test": self.block["controls"]["beside"] == "grid"}
+        values |= {"grid_on_test": self.section["controls"]["beside"] == "grid"}
         if case != HEADLINE:
             changes = self.variants["cases"][case]
             values |= {key: value for key, value in changes.items() if value is not None}
         if layer == self.last_layer:
-            values["tokens"] = self.block["last_layer_tokens"]
+            values["tokens"] = self.section["last_layer_tokens"]
         return values
 
     @property
     def cases(self) -> list[str]:
-        """The headline and the cases of the variants."""
+        """Names of the headline and of the variants."""
         return [HEADLINE, *(self.variants["cases"] if self.variants else ())]
 
-    # --- measurements -------------------------------------------------------------------------
+    # --- measurements ---
 
     @once
     def contrast(self, name: str, layer: int, case: str = HEADLINE) -> Artefact:
-        """Group means of all units at one layer, from the training split.
+        """Return the group means of all units at one layer, from the training split.
 
-        One pass over the store serves all cases whose attribute is known from the labels.
+        One pass over the store serves all cases that take the attribute from the labels.
         """
         attribute_from = self.values(name, layer, case)["attribute_from"]
         guessed = attribute_from == "prompts"
@@ -170,7 +169,7 @@ class SuppressionPlan:
         )
 
     def _guess(self, name: str) -> dict:
-        """What the attribute is guessed from: images at the last layer, and prompts."""
+        """Return images at the last layer and prompts, from which the attribute is guessed."""
         return {
             "clip": self.plan.clip,
             "store": self.store(name, "train", self.last_layer),
@@ -180,10 +179,10 @@ class SuppressionPlan:
 
     @once
     def evaluated(self, name: str, layer: int, case: str = HEADLINE) -> Artefact:
-        """The folder of the rows, choices and answers of one set at one layer."""
+        """Return the folder of the rows, choices and answers of one set at one layer."""
         settings = self.values(name, layer, case)
-        del settings["attribute_from"]  # decides the contrast
-        controls = {key: self.block["controls"][key] for key in ("seeds", "mass")}
+        del settings["attribute_from"]  # it decides the contrast
+        controls = {key: self.section["controls"][key] for key in ("seeds", "mass")}
         return self.plan.step(
             EVALUATE,
             reads={
@@ -198,8 +197,8 @@ class SuppressionPlan:
                 **{key: self.sets[name][key] for key in ("attribute", "images")},
                 **self.prompts(name),
                 "tokens_read": self.tokens_read(layer),
-                "thresholds": self.block["thresholds"],
-                "settings": {**settings, **controls, "points": self.block["max_drop"]},
+                "thresholds": self.section["thresholds"],
+                "settings": {**settings, **controls, "points": self.section["max_drop"]},
                 "seed": self.plan.seed,
             },
             dataset=name,
@@ -208,12 +207,12 @@ class SuppressionPlan:
         )
 
     def folders(self, name: str, case: str = HEADLINE) -> list[Artefact]:
-        """The folders of a set at all its layers."""
+        """Return the folders of a set at all its layers."""
         return [self.evaluated(name, layer, case) for layer in self.layers(name, case)]
 
     @once
     def summary(self, name: str) -> Artefact:
-        """What was chosen for a set at every layer, and its test numbers."""
+        """Return the table of a set's choices at every layer, with test numbers."""
         return self.plan.step(
             CHOOSE,
             reads={"layers": self.folders(name)},
@@ -221,12 +220,12 @@ class SuppressionPlan:
             dataset=name,
         )
 
-    # --- Tables 1 and 5 to 8 --------------------------------------------------------------------
+    # --- Tables 1 and 5 to 8 ---
 
     def _chosen_tables(self) -> None:
         """Declare the tables of the strict and the relaxed condition of every set."""
-        for name, place in self.sets.items():
-            for table, condition in zip(place["tables"], CONDITIONS, strict=True):
+        for name, entry in self.sets.items():
+            for table, condition in zip(entry["tables"], CONDITIONS, strict=True):
                 csv = self.plan.gather(
                     f"{table}.csv",
                     CONDITION_ROWS,
@@ -240,12 +239,12 @@ class SuppressionPlan:
                     reads={"csv": csv, "paper": paper and self.plan.resource(paper)},
                     values={
                         **{"table": table, "condition": condition, "dataset": name},
-                        **{"model": self._model, "points": self.block["max_drop"]},
+                        **{"model": self._model, "points": self.section["max_drop"]},
                     },
                 )
 
     def _table1(self) -> None:
-        """Declare neurons next to the SAE that is picked on validation, all sets."""
+        """Declare Table 1: neurons next to the SAE that is picked on validation, all sets."""
         table = self.plan.step(
             COMPARE,
             reads={"summaries": {name: self.summary(name) for name in self.sets}},
@@ -259,7 +258,7 @@ class SuppressionPlan:
             values={"sets": [*self.sets], "model": self._model},
         )
 
-    # --- beyond them ------------------------------------------------------------------------------
+    # --- beyond them ---
 
     def _text_side(self) -> None:
         """Declare text-side baselines of sets with prompts about the attribute."""
@@ -285,7 +284,7 @@ class SuppressionPlan:
             name: {
                 "summary": self.summary(name),
                 "index": self.plan.index(name),
-                "layers": self._places(name, self.layers(name), ("test",)),
+                "layers": self._layer_files(name, self.layers(name), ("test",)),
                 "columns": self.columns(name),
                 **self._about(name, "sweep"),
             }
@@ -315,7 +314,7 @@ class SuppressionPlan:
             reads={"clip": self.plan.clip if joins else None, "sets": sets},
             values={
                 "layers": self.variants["layers"],
-                "max_drop": self.block["max_drop"],
+                "max_drop": self.section["max_drop"],
                 **self.plan.intervals,
             },
         )
@@ -329,17 +328,17 @@ class SuppressionPlan:
             )
 
     def _joined(self, name: str) -> dict:
-        """What runs without the chosen sets of several layers need."""
+        """Return the inputs of runs without the chosen sets of several layers."""
         recipe = self.sets[name]["recipes"][self.variants["column"]].partition("/")[0]
         layers = [la for la in self.plan.layers(recipe) if la in self.variants["layers"]]
         return {
             "case": HEADLINE,
             "index": self.plan.index(name),
-            "layers": self._places(name, layers, ("val", "test")),
+            "layers": self._layer_files(name, layers, ("val", "test")),
             **self._about(name, "template", "names"),
         }
 
-    # --- what several of them need ----------------------------------------------------------------
+    # --- shared helpers ---
 
     @property
     def _model(self) -> str:
@@ -360,7 +359,7 @@ class SuppressionPlan:
         )
 
     def _sets_with(self, key: str) -> list[str]:
-        """Sets whose block has this key, in the order of the rows of their table."""
+        """Return the sets whose section has this key, in the order of their table's rows."""
         return [name for name in sorted(self.sets) if self.sets[name][key] is not None]
 
     def _templates(self, names: Iterable[str]) -> dict:
@@ -372,8 +371,10 @@ class SuppressionPlan:
     def _stores(self, name: str, layer: int, splits: Iterable[str]) -> dict[str, Artefact]:
         return {split: self.store(name, split, layer) for split in splits}
 
-    def _places(self, name: str, layers: Iterable[int], splits: Iterable[str]) -> dict[int, dict]:
-        """{layer: its contrast, SAEs and stores}."""
+    def _layer_files(
+        self, name: str, layers: Iterable[int], splits: Iterable[str]
+    ) -> dict[int, dict]:
+        """Return {layer: its contrast, SAEs, stores and the tokens to read}."""
         return {
             layer: {
                 "contrast": self.contrast(name, layer),

@@ -1,4 +1,4 @@
-"""What the literature does instead: edits of the text embeddings, or of the images' by text.
+"""Baselines of the literature: edits of text embeddings, or of image embeddings by texts.
 
 No SAE and no training, only prompts: orthogonal projection and calibration (Chuang et al. 2023,
 arXiv 2302.00070, §3), RoboShot's rejection and addition (Adila et al. 2023, arXiv 2309.04344, §3).
@@ -19,7 +19,7 @@ class SpuriousTexts:
     Attributes:
         attribute: [prompt, d_embed], prompts that name either value of the attribute alone.
         pairs: [pair, 2, d_embed], one class with either value of the attribute.
-        helpful: [pair, 2, d_embed], what tells the classes apart; may hold no pair.
+        helpful: [pair, 2, d_embed], differences of the classes; may hold no pair.
     """
 
     attribute: Tensor
@@ -28,7 +28,7 @@ class SpuriousTexts:
 
 
 def orthogonal_projection(attribute: Tensor) -> Tensor:
-    """Return I − A⁺A [d_embed, d_embed], what is left outside the span of A's rows."""
+    """Return I − A⁺A [d_embed, d_embed], the projection outside the span of A's rows."""
     eye = torch.eye(attribute.shape[1], dtype=torch.float64)
     rows = attribute.double()
     return eye - torch.linalg.pinv(rows) @ rows
@@ -52,8 +52,8 @@ def mapped(text: Tensor, matrix: Tensor) -> Tensor:
 def roboshot(images: Tensor, texts: SpuriousTexts) -> Tensor:
     """Return image embeddings [image, d_embed], of unit length, by RoboShot's two steps.
 
-    First what lies along the harmful directions is removed, then what lies along the helpful ones
-    is added once more. Directions are differences of pairs, made orthonormal among their kind.
+    The first removes the part along the harmful directions, the second adds the part along the
+    helpful ones once more. Directions are differences of pairs, made orthonormal among their kind.
     """
     x = F.normalize(images.double(), dim=-1)
     harmful = _directions(texts.pairs)
@@ -65,7 +65,7 @@ def roboshot(images: Tensor, texts: SpuriousTexts) -> Tensor:
 
 
 def _directions(pairs: Tensor) -> Tensor:
-    """Return an orthonormal basis [direction, d_embed] of what pairs [pair, 2, …] differ in."""
+    """Return an orthonormal basis [direction, d_embed] of the differences of pairs [pair, 2, …]."""
     differences = (pairs[:, 0] - pairs[:, 1]).double()
     _, values, rows = torch.linalg.svd(differences, full_matrices=False)
     return rows[values > 1e-6 * values[0]]

@@ -1,15 +1,11 @@
-"""Suppressing the written word: which latents it turns on, and what switching them off restores.
+"""Suppressing the written word: latents that it turns on, and the effect of switching them off.
 
 Steering paper §7.2, Table 2.
 
-  images        residuals of pairs and of benchmarks
-  units         what a label of units names, and the set that is chosen
-  responses     how much more active each unit is on attacked images
-  candidates    the sets of units over thresholds tau and lambda
-  ablation      image embeddings with sets of units set to zero
-  sweep, choice the sets on validation, and the one that is kept
-  scores        accuracy, text confusion, paired intervals
-  evaluation    every defence on a benchmark
-  heads         the baseline that silences attention heads
-  plan          the steps, each with a file of its name
+  sweep_typographic, candidates   gaps of units, and the sets that two thresholds can choose
+  choose_typographic              the sets that are kept, and their units
+  defence_prefix, train_prefix    the learned prefix that the SAE is compared with
+  cls_attention, measure_heads    the baseline that silences attention heads
+  evaluate_typographic, defences  every defence on a benchmark, with paired intervals
+  plan, keys, render              the steps, their keys, and Table 2 for readers
 """

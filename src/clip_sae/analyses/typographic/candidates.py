@@ -1,4 +1,4 @@
-"""The sets of units that the two thresholds can choose.
+"""Sets of units that the two thresholds can choose.
 
 Steering paper Eq. 9 and §7.2: F_τ = {j : gap_j > τ}; F*_{τ,λ} adds every j whose direction has a
 cosine above λ with that of a member of F_τ. NumPy only.
@@ -25,7 +25,7 @@ class Candidate:
 
 
 def tau_grid(low: float, high: float, n: int) -> np.ndarray:
-    """`n` log-spaced thresholds from `high` down to `low`."""
+    """Return `n` log-spaced thresholds from `high` down to `low`."""
     if not 0 < low < high or n < 2:
         raise ValueError(f"thresholds from {low} to {high} in {n} steps: 0 < low < high, n > 1.")
     return np.geomspace(high, low, n)
@@ -34,7 +34,7 @@ def tau_grid(low: float, high: float, n: int) -> np.ndarray:
 def candidates(
     gap: np.ndarray, directions: np.ndarray, taus: Sequence[float], lams: Sequence[float]
 ) -> list[list[Candidate]]:
-    """One chain of growing sets per λ: τ descending; equal neighbours in a chain stay.
+    """Return one chain of growing sets per λ: τ descending; equal neighbours in a chain stay.
 
     Args:
         gap: [unit].
@@ -56,7 +56,7 @@ def candidates(
 
 
 def nearest_cosines(gap: np.ndarray, directions: np.ndarray, taus: Sequence[float]) -> np.ndarray:
-    """Largest cosine of each unit with a member of F_τ, [tau, unit] float32; −1 for an empty set.
+    """Return each unit's largest cosine with a member of F_τ, [tau, unit]; −1 for an empty set.
 
     `taus` descending. Each new member is compared with all units once.
     """
@@ -67,10 +67,10 @@ def nearest_cosines(gap: np.ndarray, directions: np.ndarray, taus: Sequence[floa
     for tau in taus:
         new = np.flatnonzero((gap > tau) & ~member)
         member[new] = True
-        for block in np.array_split(new, max(1, -(-len(new) // 1024))):
-            if len(block):
-                cosines = directions @ directions[block].T  # [unit new]
-                # A unit is as near to itself as can be; rounding must not take it past λ = 1.
+        for chunk in np.array_split(new, max(1, -(-len(new) // 1024))):
+            if len(chunk):
+                cosines = directions @ directions[chunk].T  # [unit new]
+                # Rounding must not take a unit's cosine with itself past λ = 1.
                 best = np.maximum(best, np.minimum(cosines.max(1), 1.0))
         rows.append(best.copy())
     return np.stack(rows)

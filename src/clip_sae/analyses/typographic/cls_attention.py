@@ -1,7 +1,7 @@
-"""The attention of CLS, head by head: what it looks at, and the network without some heads.
+"""The attention of CLS, head by head: its weights, and the network without some heads.
 
-Serves the head-ablation baseline of Table 2 (after Dyslexify, Hufe et al. 2025): a head is silenced
-by taking its contribution out of CLS; what patches receive from it stays.
+Serves the head-ablation baseline of Table 2 (after Dyslexify, Hufe et al. 2025): silencing a
+head takes its contribution out of CLS and leaves that to patches.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -16,7 +16,7 @@ Head = tuple[int, int]  # (layer, head)
 
 
 def heads_of(model: ClipModel) -> list[Head]:
-    """Every (layer, head) of the image tower, in order."""
+    """Return every (layer, head) of the image tower, in order."""
     return [
         (layer, head)
         for layer, attention in enumerate(_attentions(model))
@@ -26,7 +26,7 @@ def heads_of(model: ClipModel) -> list[Head]:
 
 @torch.inference_mode()
 def cls_attention(model: ClipModel, pixels: Tensor) -> Tensor:
-    """Attention weights of CLS to every token, [image, layer, head, token]; rows sum to 1."""
+    """Return CLS's attention to every token, [image, layer, head, token]; rows sum to 1."""
     rows: dict[int, Tensor] = {}
 
     def look(layer: int, attention: nn.MultiheadAttention, query: Tensor, key: Tensor) -> None:
@@ -60,7 +60,7 @@ def silenced(model: ClipModel, heads: Collection[Head]) -> Iterator[None]:
 
 @contextmanager
 def _watched(model: ClipModel, layers: Collection[int], act) -> Iterator[None]:
-    """Call `act(layer, attention, query, key)` at each layer; what it returns leaves CLS."""
+    """While open, call `act(layer, attention, query, key)` and subtract its result from CLS."""
     attentions = _attentions(model)
 
     def hook_of(layer: int):
@@ -96,14 +96,14 @@ def _attentions(model: ClipModel) -> Sequence[nn.MultiheadAttention]:
         if not plain or attention.bias_k is not None or attention.add_zero_attn:
             raise ValueError(
                 f"the blocks of {model.source.model!r} do not hold torch's plain "
-                "MultiheadAttention, so their heads cannot be told apart. Leave the head baseline "
+                "MultiheadAttention, so their heads cannot be separated. Leave the head baseline "
                 "out of the config."
             )
     return found
 
 
 def _weights(attention: nn.MultiheadAttention, query: Tensor, key: Tensor) -> Tensor:
-    """Softmax of CLS's row, [image, head, token]; query and key are [image, token, d_model]."""
+    """Return CLS's softmax [image, head, token] of query and key [image, token, d_model]."""
     query, key = query.float(), key.float()
     w_q, w_k, _ = attention.in_proj_weight.float().chunk(3)
     b_q, b_k, _ = _biases(attention)
@@ -116,7 +116,7 @@ def _weights(attention: nn.MultiheadAttention, query: Tensor, key: Tensor) -> Te
 def _written_to_cls(
     attention: nn.MultiheadAttention, query: Tensor, key: Tensor, heads: Sequence[int]
 ) -> Tensor:
-    """What the heads add to CLS, [image, d_model], without the output bias."""
+    """Return the sum that heads add to CLS, [image, d_model], without the output bias."""
     weights = _weights(attention, query, key)[:, heads]  # [image chosen token]
     w_v = attention.in_proj_weight.float().chunk(3)[2]
     v = _per_head(attention, key.float() @ w_v.T + _biases(attention)[2])[:, heads]
@@ -127,7 +127,7 @@ def _written_to_cls(
 
 
 def _per_head(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
-    """[image, token, d_model] to [image, head, token, width]."""
+    """Return [image, head, token, width] of [image, token, d_model]."""
     return x.unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(1, 2)
 
 

@@ -28,7 +28,7 @@ LAST_LR = 5e-5  # where the cosine ends, as in the authors' training
 
 @dataclass(frozen=True)
 class PrefixSettings:
-    """How a prefix is trained; the defaults are the authors'.
+    """Options of the training; the defaults are the authors'.
 
     `identity_weight` weighs the divergence between the class probabilities of clean images with
     and without the prefix, `init_std` is the spread of the starting vector.
@@ -51,7 +51,7 @@ class TrainedPrefix:
 
 
 def with_placeholder(name: str) -> str:
-    """The class name with the prefix's place before it."""
+    """Return the class name after the token that the prefix replaces."""
     return f"{PLACEHOLDER} {name}"
 
 
@@ -62,14 +62,14 @@ def embed_prefixed(model: ClipModel, texts: Sequence[str], vector: Tensor) -> Te
     ValueError for a text without exactly one "*".
     """
     tokens = model.tokenizer(list(texts)).to(model.device)
-    place = tokens == _placeholder_id(model)  # [text position]
-    wrong = [text for text, n in zip(texts, place.sum(1).tolist(), strict=True) if n != 1]
+    at = tokens == _placeholder_id(model)  # [text position]
+    wrong = [text for text, n in zip(texts, at.sum(1).tolist(), strict=True) if n != 1]
     if wrong:
         raise ValueError(
             f"a prefix replaces exactly one {PLACEHOLDER!r} per text; {wrong[0]!r} has another "
             f"number of them. Class names and templates must not contain {PLACEHOLDER!r}."
         )
-    with _replaced_embedding(model, place.unsqueeze(-1), vector.to(model.device)):
+    with _replaced_embedding(model, at.unsqueeze(-1), vector.to(model.device)):
         return model.module.encode_text(tokens, normalize=True)
 
 
@@ -80,7 +80,7 @@ def prefixed_class_embeddings(
     vector: Tensor,
     batch_texts: int = 256,
 ) -> Tensor:
-    """As `class_embeddings`, every class name with the prefix before it: [class, d_embed]."""
+    """Return `class_embeddings` [class, d_embed] with the prefix before every class name."""
     prompts = templates(prompts)
     texts = [prompt.replace("{}", with_placeholder(name)) for name in names for prompt in prompts]
     parts = [
@@ -89,11 +89,6 @@ def prefixed_class_embeddings(
     ]
     text = torch.cat(parts).unflatten(0, (len(names), len(prompts)))
     return F.normalize(text.mean(dim=1), dim=-1)
-
-
-def ordinary_vector(model: ClipModel) -> Tensor:
-    """The text tower's own embedding of "*" [text width]: with it, a prefix changes nothing."""
-    return _token_embedding(model).weight[_placeholder_id(model)].detach().clone()
 
 
 def train_prefix(
@@ -177,7 +172,7 @@ def _losses(
     prefixed: Tensor,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """(defence, identity): means over images, natural log."""
+    """Return (defence, identity): means over images, natural log."""
     defence = F.cross_entropy(scale * attacked @ prefixed.T, labels)
     wanted = (scale * clean @ ordinary.T).softmax(-1)
     found = (scale * clean @ prefixed.T).log_softmax(-1)
@@ -187,9 +182,9 @@ def _losses(
 def _check_images(clean: Tensor, attacked: Tensor, labels: Tensor, names: Sequence[str]) -> None:
     if clean.shape != attacked.shape or len(clean) != len(labels) or not len(clean):
         raise ValueError(
-            f"a prefix is trained on pairs: clean {list(clean.shape)}, attacked "
-            f"{list(attacked.shape)} and {len(labels)} labels must be of the same, at least one, "
-            "image."
+            f"a prefix needs pairs: clean {list(clean.shape)}, attacked "
+            f"{list(attacked.shape)} and {len(labels)} labels must hold the same images, one "
+            "at least."
         )
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= len(names):
@@ -197,7 +192,7 @@ def _check_images(clean: Tensor, attacked: Tensor, labels: Tensor, names: Sequen
 
 
 def _token_embedding(model: ClipModel) -> torch.nn.Embedding:
-    """The embedding of text tokens, of open_clip's CLIP or of its separate text tower."""
+    """Return the embedding of text tokens, of open_clip's CLIP or of its separate text tower."""
     for owner in (model.module, getattr(model.module, "text", None)):
         found = getattr(owner, "token_embedding", None)
         if isinstance(found, torch.nn.Embedding):
@@ -219,11 +214,11 @@ def _placeholder_id(model: ClipModel) -> int:
 
 
 @contextmanager
-def _replaced_embedding(model: ClipModel, place: Tensor, vector: Tensor) -> Iterator[None]:
-    """While open, token embeddings at `place` [text, position, 1] are `vector`."""
+def _replaced_embedding(model: ClipModel, at: Tensor, vector: Tensor) -> Iterator[None]:
+    """While open, token embeddings at `at` [text, position, 1] are `vector`."""
 
     def put_in(_module: torch.nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
-        return torch.where(place, vector.to(output.dtype), output)
+        return torch.where(at, vector.to(output.dtype), output)
 
     handle = _token_embedding(model).register_forward_hook(put_in)
     try:

@@ -3,22 +3,23 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from clip_sae.analyses.shared.edited_embeddings import LayerSet, embeddings_without
+from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
-from clip_sae.analyses.shared.nested_embeddings import (
-    ablated_embeddings,
-    clean_embeddings,
-    tokens_that_matter,
-)
 from clip_sae.analyses.shared.pairs import class_indices, read_rows
-from clip_sae.analyses.shared.responses import Responses
-from clip_sae.analyses.shared.unit_files import chosen_units, unit_file, units_of
-from clip_sae.analyses.typographic.choice import random_units
+from clip_sae.analyses.shared.responses import (
+    Responses,
+    chosen_of_kind,
+    unit_file,
+    units_of,
+)
 from clip_sae.analyses.typographic.defence_prefix import load_prefix, prefixed_class_embeddings
-from clip_sae.analyses.typographic.evaluation import NONE, defence_rows, table2_defences
-from clip_sae.analyses.typographic.heads import embeddings_without, pixel_batches
+from clip_sae.analyses.typographic.defences import NONE, defence_rows, table2_defences
+from clip_sae.analyses.typographic.measure_heads import embeddings_without_heads, pixel_batches
 from clip_sae.clip.model import ClipModel
 from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.datasets import read_classes, read_manifest
@@ -60,10 +61,8 @@ def evaluate_typographic(
     model = load_model(job, clip)
     manifest = read_manifest(images.index, split)
     manifest = manifest[manifest["status"] == "ok"]
-    x = read_rows(
-        ActivationStore(store), manifest.index.to_numpy(), tokens_that_matter(model, layer)
-    )
-    sides: Side = {NONE: (clean_embeddings(model, x, layer), 0)}
+    x = read_rows(ActivationStore(store), manifest.index.to_numpy(), reaches_output(model, layer))
+    sides: Side = {NONE: (embeddings_without(model, layer, x).cpu(), 0)}
     sides |= _ablated(model, x, layer, chosen, sweeps, saes, random_seeds, seed)
     if heads is not None:
         sides["heads"] = _without_heads(model, images, manifest, heads)
@@ -97,10 +96,10 @@ def _ablated(
     random_seeds: int,
     seed: int,
 ) -> Side:
-    """The chosen latents, random ones (as many, ever active), and the chosen neurons at 0."""
+    """Return the sides with the chosen latents, random latents or the chosen neurons at 0."""
     sides = {}
     for kind in ("latents", "neurons"):
-        label, members = chosen_units(chosen, kind)
+        label, members = chosen_of_kind(chosen, kind)
         units, _ = units_of(label, saes, model)
         sets = {kind: members}
         if kind == "latents":
@@ -108,19 +107,28 @@ def _ablated(
             controls = random_units(active, len(members), random_seeds, seed)
             sets |= {f"random_{i}": control for i, control in enumerate(controls)}
         for name, off in sets.items():
-            sides[name] = ablated_embeddings(model, x, layer, units, off), len(off)
+            without = [LayerSet(layer, units, off)]
+            sides[name] = embeddings_without(model, layer, x, without).cpu(), len(off)
     return sides
+
+
+def random_units(active: np.ndarray, n: int, seeds: int, seed: int = 0) -> list[np.ndarray]:
+    """Return `seeds` random sets of `n` units that are ever active: the control of equal size."""
+    alive = np.flatnonzero(active > 0)
+    n = min(n, len(alive))
+    rngs = (np.random.default_rng((seed, i)) for i in range(seeds))
+    return [np.sort(rng.choice(alive, size=n, replace=False)) for rng in rngs]
 
 
 def _without_heads(
     model: ClipModel, images: ImageFiles, manifest: pd.DataFrame, heads: Path
 ) -> tuple[Tensor, int]:
-    """Embeddings [image, d_embed] of manifest rows with the silenced heads, and their number."""
+    """Return embeddings [image, d_embed] with the silenced heads, and the number of heads."""
     ranked = pd.read_csv(heads)
     ranked = ranked.loc[ranked["silenced"], ["layer", "head"]]
     silenced = list(ranked.itertuples(index=False, name=None))
     batches = pixel_batches(model, images, manifest)
-    return embeddings_without(model, batches, silenced), len(silenced)
+    return embeddings_without_heads(model, batches, silenced), len(silenced)
 
 
 def _texts(
@@ -129,7 +137,7 @@ def _texts(
     template: str | Sequence[str],
     prefixes: Mapping[str, Path],
 ) -> dict[str, Tensor]:
-    """{text side: unit class embeddings [class, d_embed]}."""
+    """Return {text side: unit class embeddings [class, d_embed]}."""
     texts = {NONE: class_embeddings(model, names, template).cpu()}
     for name, folder in prefixes.items():
         vector = load_prefix(folder / "prefix.safetensors")

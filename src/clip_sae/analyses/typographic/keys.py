@@ -1,6 +1,6 @@
-"""What a schema cannot say about `analyses.typographic`: mistakes as sentences.
+"""Mistakes in `analyses.typographic` that a schema cannot express, each as a sentence.
 
-Steering paper §7.2. Known to the Snakefile, so no torch.
+Steering paper §7.2. The Snakefile imports this, so no torch.
 """
 
 from collections.abc import Iterator
@@ -11,29 +11,29 @@ PAIRS = "attacked_pairs"
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing where there is no such block."""
-    block = checked.analyses.get("typographic")
-    if block is None:
+    """Yield a sentence for each mistake; nothing without this section."""
+    section = checked.analyses.get("typographic")
+    if section is None:
         return
     where = "analyses.typographic"
-    yield from _pairs_mistakes(checked, block["pairs"])
-    if block["thresholds"]["low"] >= block["thresholds"]["high"]:
-        low, high = block["thresholds"]["low"], block["thresholds"]["high"]
+    yield from _pairs_mistakes(checked, section["pairs"])
+    if section["thresholds"]["low"] >= section["thresholds"]["high"]:
+        low, high = section["thresholds"]["low"], section["thresholds"]["high"]
         yield f"{where}.thresholds: low ({low}) must be below high ({high})."
-    for name in block["recipes"]:
+    for name in section["recipes"]:
         yield from _recipe_mistakes(checked, name)
-    yield from template_mistakes(f"{where}.template", block["template"])
-    for name, place in block["sets"].items():
-        if place["template"] is not None:
-            yield from template_mistakes(f"{where}.sets.{name}.template", place["template"])
+    yield from template_mistakes(f"{where}.template", section["template"])
+    for name, entry in section["sets"].items():
+        if entry["template"] is not None:
+            yield from template_mistakes(f"{where}.sets.{name}.template", entry["template"])
 
 
 def _pairs_mistakes(checked: Checked, name: str) -> Iterator[str]:
-    block = checked.config["datasets"][name]
-    attack = block["attack"]
-    if block["kind"] != PAIRS:
+    section = checked.config["datasets"][name]
+    attack = section["attack"]
+    if section["kind"] != PAIRS:
         yield (
-            f"analyses.typographic.pairs: {name!r} is of kind {block['kind']!r}; name a data set "
+            f"analyses.typographic.pairs: {name!r} is of kind {section['kind']!r}; name a data set "
             f"of kind {PAIRS}, which `attack` makes of another one."
         )
     elif attack is not None and not {"train", "val"} <= attack["splits"].keys():

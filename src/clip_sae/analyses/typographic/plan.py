@@ -41,7 +41,7 @@ PREFIXES = ("prefix", "prefix_on_ablated")  # trained on clean features, and on 
 
 
 def steps(plan: Plan) -> "TypographicPlan | None":
-    """Declare everything up to the tables; return what pictures of the choice need."""
+    """Declare all steps; return the plan, whose choice other analyses show."""
     if plan.analysis("typographic") is None:
         return None
     typographic = TypographicPlan(plan)
@@ -57,10 +57,10 @@ class TypographicPlan:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.block: Mapping = plan.analysis("typographic")
-        self.pairs: str = self.block["pairs"]
-        self.sets: Mapping[str, Mapping] = self.block["sets"]
-        self.kinds: list[str] = [*self.block["recipes"], NEURONS]
+        self.section: Mapping = plan.analysis("typographic")
+        self.pairs: str = self.section["pairs"]
+        self.sets: Mapping[str, Mapping] = self.section["sets"]
+        self.kinds: list[str] = [*self.section["recipes"], NEURONS]
 
     @property
     def layer(self) -> int:
@@ -68,11 +68,11 @@ class TypographicPlan:
         return self.plan.architecture.n_layers - 1
 
     def store(self, dataset: str, split: str) -> Artefact:
-        """Residuals of one set."""
+        """Return the residuals of one split."""
         return self.plan.store(StoreKey(dataset, split, "resid_post", self.layer))
 
     def saes(self, kind: str) -> list[PlannedSae]:
-        """The SAEs of one kind of unit at the last layer: all variants; none for neurons."""
+        """Return the SAEs of one kind of unit at the last layer: all variants; none for neurons."""
         return [] if kind == NEURONS else self.plan.saes(kind, self.layer)
 
     @cached_property
@@ -80,11 +80,11 @@ class TypographicPlan:
         """{label: SAE} of all recipes."""
         return {sae.label: sae for kind in self.kinds for sae in self.saes(kind)}
 
-    # --- which latents --------------------------------------------------------------------------
+    # --- the choice of latents ---
 
     @once
     def swept(self, kind: str) -> Artefact:
-        """The folder of one kind of unit: sweep.csv and the responses of its units."""
+        """Return the folder of one kind of unit: sweep.csv and the responses of its units."""
         return self.plan.step(
             SWEEP,
             reads={
@@ -95,7 +95,7 @@ class TypographicPlan:
             },
             values={
                 "layer": self.layer,
-                **{key: self.block[key] for key in ("thresholds", "cosines", "template")},
+                **{key: self.section[key] for key in ("thresholds", "cosines", "template")},
             },
             kind=kind,
         )
@@ -112,23 +112,23 @@ class TypographicPlan:
 
     @cached_property
     def choice(self) -> dict[str, Artefact]:
-        """The sweep of all kinds, what is chosen of each, and the units of the chosen sets."""
+        """{"sweep": of all kinds, "choice": of each kind, "units": of the chosen sets}."""
         return self.plan.step(
             CHOOSE,
             reads={"sweeps": self.sweeps},
-            values={"max_clean_cost": self.block["max_clean_cost"]},
+            values={"max_clean_cost": self.section["max_clean_cost"]},
         )
 
     @property
     def chosen(self) -> dict[str, Artefact]:
-        """The tables that say which units were chosen."""
+        """The tables that name the chosen units."""
         return {table: self.choice[table] for table in ("choice", "units")}
 
-    # --- the other defences ---------------------------------------------------------------------
+    # --- the other defences ---
 
     @once
     def prefix(self, name: str) -> Artefact:
-        """The folder of a trained prefix."""
+        """Return the folder of a trained prefix."""
         ablated = name == "prefix_on_ablated"
         return self.plan.step(
             TRAIN_PREFIX,
@@ -141,8 +141,8 @@ class TypographicPlan:
             },
             values={
                 "layer": self.layer,
-                "settings": self.block["prefix"],
-                "templates": self.block["prefix_templates"],
+                "settings": self.section["prefix"],
+                "templates": self.section["prefix_templates"],
             },
             prefix=name,
         )
@@ -150,29 +150,29 @@ class TypographicPlan:
     @cached_property
     def heads(self) -> Artefact | None:
         """The ranking of attention heads; None where the config leaves that baseline out."""
-        if self.block["heads"] is None:
+        if self.section["heads"] is None:
             return None
         return self.plan.step(
             HEADS,
             reads={"clip": self.plan.clip, "images": self.plan.images(self.pairs)},
             values={
-                **{key: self.block[key] for key in ("heads", "template", "max_clean_cost")},
+                **{key: self.section[key] for key in ("heads", "template", "max_clean_cost")},
                 "seed": self.plan.seed,
             },
         )
 
-    # --- tables ---------------------------------------------------------------------------------
+    # --- tables ---
 
     @once
     def evaluated(self, name: str) -> Artefact:
-        """The rows of all defences on one set."""
-        place = self.sets[name]
+        """Return the rows of all defences on one set."""
+        entry = self.sets[name]
         return self.plan.step(
             EVALUATE,
             reads={
                 "clip": self.plan.clip,
                 "images": self.plan.images(name),
-                "store": self.store(name, place["split"]),
+                "store": self.store(name, entry["split"]),
                 "chosen": self.chosen,
                 "sweeps": self.sweeps,
                 "saes": [*self.all_saes.values()],
@@ -181,21 +181,21 @@ class TypographicPlan:
             },
             values={
                 "layer": self.layer,
-                "split": place["split"],
-                "template": place["template"] or self.block["template"],
-                "protocols": place["protocols"],
-                "random_seeds": self.block["random_seeds"],
+                "split": entry["split"],
+                "template": entry["template"] or self.section["template"],
+                "protocols": entry["protocols"],
+                "random_seeds": self.section["random_seeds"],
                 **self.plan.intervals,
             },
             dataset=name,
-            split=place["split"],
+            split=entry["split"],
         )
 
     @property
     def tables(self) -> dict[str, str]:
         """{protocol: name of its table}: Table 2, and the two-way protocol apart from it."""
         names = {"all_classes": "table2"}
-        if any("two_way" in place["protocols"] for place in self.sets.values()):
+        if any("two_way" in entry["protocols"] for entry in self.sets.values()):
             names["two_way"] = "typographic_two_way"
         return names
 
@@ -203,7 +203,7 @@ class TypographicPlan:
         """Declare the tables and their rendering; the paper has numbers for Table 2 only."""
         rows = [self.evaluated(name) for name in self.sets]
         in_paper = {
-            name: place["paper"] for name, place in self.sets.items() if place["paper"] is not None
+            name: entry["paper"] for name, entry in self.sets.items() if entry["paper"] is not None
         }
         for protocol, table in self.tables.items():
             papers = table == "table2"

@@ -1,18 +1,30 @@
-"""Of one kind of unit: its gaps on training pairs, and every tau and lambda on validation pairs."""
+"""Gaps of units on training pairs, and every τ and λ on attacked validation images.
+
+Steering paper §7.2.1 ("a sweep over the λ and τ values on the validation set"). The benchmarks are
+never read here.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from torch import Tensor
 
+from clip_sae.analyses.shared.edited_embeddings import over_chain
+from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
 from clip_sae.analyses.shared.names import NEURONS
-from clip_sae.analyses.shared.nested_embeddings import tokens_that_matter
-from clip_sae.analyses.shared.pairs import pairs_of
-from clip_sae.analyses.shared.responses import measure_responses
-from clip_sae.analyses.shared.unit_files import unit_file, units_of
-from clip_sae.analyses.typographic.candidates import candidates, nearest_cosines, tau_grid
-from clip_sae.analyses.typographic.sweep import sweep_table
+from clip_sae.analyses.shared.pairs import PairedImages, pairs_of
+from clip_sae.analyses.shared.responses import measure_responses, unit_file, units_of
+from clip_sae.analyses.shared.units import Units
+from clip_sae.analyses.typographic.candidates import (
+    Candidate,
+    candidates,
+    nearest_cosines,
+    tau_grid,
+)
+from clip_sae.clip.model import ClipModel
 from clip_sae.clip.zeroshot import class_embeddings
 from clip_sae.files import write_output
 from clip_sae.npz import write_arrays
@@ -41,7 +53,7 @@ def sweep_typographic(
     Columns of sweep.csv: kind ("latents" or "neurons"), label, and those of `sweep_table`.
     """
     model = load_model(job, clip)
-    tokens = tokens_that_matter(model, layer)
+    tokens = reaches_output(model, layer)
     train, validation = (
         pairs_of(index, stores[split], split, tokens) for split in ("train", "val")
     )
@@ -63,3 +75,53 @@ def sweep_typographic(
     sweep = pd.concat(tables, ignore_index=True)
     sweep = sweep[["kind", "label", *sweep.columns.drop(["kind", "label"])]]
     job.facts |= write_output(job.folder / "sweep.csv", sweep)
+
+
+def sweep_table(
+    model: ClipModel,
+    pairs: PairedImages,
+    layer: int,
+    units: Units,
+    chains: Sequence[Sequence[Candidate]],
+    text: Tensor,
+) -> pd.DataFrame:
+    """Return one row per (λ, τ), and a first one for the empty set (τ = ∞).
+
+    Args:
+        text: unit class embeddings [class, d_embed].
+
+    Columns: tau, lambda, n_selected (gap > τ), n_units (with the closure), n_images,
+    attacked_accuracy, text_confusion, clean_accuracy.
+    """
+    text = text.to(model.device)
+
+    def predict(embedding: Tensor) -> Tensor:
+        return (embedding @ text.T).argmax(-1)
+
+    rows = []
+    for number, chain in enumerate(chains):
+        none = Candidate(float("inf"), chain[0].lam, np.zeros(0, dtype=np.int64), 0)
+        whole = [none, *chain]
+        sets = [candidate.units for candidate in whole]
+        attacked = over_chain(model, pairs.attacked, layer, units, sets, predict)
+        clean = over_chain(model, pairs.clean, layer, units, sets, predict)
+        for candidate, on_attacked, on_clean in zip(whole, attacked, clean, strict=True):
+            if candidate is none and number:
+                continue  # the empty set is the same for every λ
+            rows.append(
+                {
+                    "tau": candidate.tau,
+                    "lambda": candidate.lam,
+                    "n_selected": candidate.n_selected,
+                    "n_units": len(candidate.units),
+                    "n_images": len(pairs.label),
+                    "attacked_accuracy": _share(on_attacked == pairs.label),
+                    "text_confusion": _share(on_attacked == pairs.word),
+                    "clean_accuracy": _share(on_clean == pairs.label),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _share(hits: Tensor) -> float:
+    return float(hits.double().mean())

@@ -6,14 +6,11 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
+from clip_sae.analyses.shared.edited_embeddings import LayerSet, embeddings_without
+from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.models import class_names, load_model, prompts
-from clip_sae.analyses.shared.nested_embeddings import (
-    ablated_embeddings,
-    clean_embeddings,
-    tokens_that_matter,
-)
 from clip_sae.analyses.shared.pairs import pairs_of
-from clip_sae.analyses.shared.unit_files import chosen_units, units_of
+from clip_sae.analyses.shared.responses import chosen_of_kind, units_of
 from clip_sae.analyses.typographic import defence_prefix
 from clip_sae.clip.model import ClipModel
 from clip_sae.files import write_output
@@ -40,7 +37,7 @@ def train_prefix(
         settings: fields of `PrefixSettings`.
     """
     model = load_model(job, clip)
-    pairs = pairs_of(index, store, "train", tokens_that_matter(model, layer))
+    pairs = pairs_of(index, store, "train", reaches_output(model, layer))
     sides = {"clean": pairs.clean, "attacked": pairs.attacked}
     trained = defence_prefix.train_prefix(
         model,
@@ -66,9 +63,10 @@ def _embeddings(
     chosen: Mapping[str, Path],
     saes: Sequence[SaeFiles],
 ) -> dict[str, Tensor]:
-    """{side: unit embeddings [image, d_embed]} of residuals, chosen latents at 0 if any."""
-    if not chosen:
-        return {side: clean_embeddings(model, x, layer) for side, x in sides.items()}
-    label, members = chosen_units(chosen, "latents")
-    units, _ = units_of(label, saes, model)
-    return {s: ablated_embeddings(model, x, layer, units, members) for s, x in sides.items()}
+    """Return {side: unit embeddings [image, d_embed]}, with the chosen latents at 0 if any."""
+    sets = []
+    if chosen:
+        label, members = chosen_of_kind(chosen, "latents")
+        units, _ = units_of(label, saes, model)
+        sets = [LayerSet(layer, units, members)]
+    return {side: embeddings_without(model, layer, x, sets).cpu() for side, x in sides.items()}
