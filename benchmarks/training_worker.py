@@ -48,8 +48,8 @@ class Ours:
         weights.W_enc_rows.copy_(start.W_enc_rows)
         weights.b_enc.fill_(start.bias)
         self.learner = Learner(recipe, weights, task.total_steps + 1, Workspace())
-        if weights.b_gate is not None:
-            weights.b_gate.fill_(start.bias)
+        if "b_gate" in weights.own:
+            weights.own["b_gate"].fill_(start.bias)
 
     @torch.no_grad()
     def step(self, x: torch.Tensor) -> None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from clip_sae.training import blocks, encoders, selection
+from clip_sae.training import encoders, selection, workspace
 from clip_sae.training.encoders import BatchTopKEncoder, TopKEncoder
 from clip_sae.training.selection import Selector, keep_largest
 from clip_sae.training.weights import Weights
@@ -73,8 +73,8 @@ def without_mkldnn():
 
 
 @pytest.fixture
-def block_tokens(monkeypatch):
-    return lambda size: monkeypatch.setattr(blocks, "BLOCK_TOKENS", size)
+def chunk_tokens(monkeypatch):
+    return lambda size: monkeypatch.setattr(workspace, "CHUNK_TOKENS", size)
 
 
 shapes = st.fixed_dictionaries(
@@ -131,13 +131,13 @@ def test_no_positive_score_gives_empty_rows(route, d_sae):
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_a_share_without_tokens_has_no_blocks(device):
-    assert list(blocks.blocks(torch.empty(0, 3, device=device))) == []
+    assert list(workspace.chunks(torch.empty(0, 3, device=device))) == []
 
 
 @pytest.mark.parametrize("step", [1, 4, 100])
-def test_blocks_change_nothing(route, step, block_tokens):
+def test_blocks_change_nothing(route, step, chunk_tokens):
     z, weights, exact = whole_numbers(3, 30, 9, 96, 300, 50)
-    block_tokens(step)
+    chunk_tokens(step)
     [(tokens, codes)] = TopKEncoder(4).encode(z, weights)
     assert tokens == slice(0, 30)
     best = slow_top_k(exact, 4)
@@ -204,7 +204,7 @@ class TestBatchTopK:
     def test_equals_a_flat_top_k(self, shape, share, block, low, loud):
         """`loud`: the last token is that many times as long, so it holds most of the largest."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(blocks, "BLOCK_TOKENS", block)
+            patch.setattr(workspace, "CHUNK_TOKENS", block)
             take_route(patch, low=low)
             shape = {**shape, "spread": min(shape["spread"], 30)}
             z, weights, _ = whole_numbers(**shape)
@@ -214,9 +214,9 @@ class TestBatchTopK:
             check_batch_top_k(z, weights, exact, 1 + int(share * (shape["d_sae"] - 1)))
 
     @pytest.mark.parametrize("block", [1, 2, 5, 32])
-    def test_one_token_takes_all(self, route, block, block_tokens):
+    def test_one_token_takes_all(self, route, block, chunk_tokens):
         """k x token entries in one token: its block is asked again and again, up to d_sae."""
-        block_tokens(block)
+        chunk_tokens(block)
         z = torch.full((32, 2), 0.0)
         z[17] = torch.tensor([3.0, 5.0])
         rows = torch.stack([torch.arange(1.0, 65), torch.arange(64.0)], dim=1)

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from clip_sae.planning.recipes import SaeRecipe
-from clip_sae.training.adam import Adam
 from clip_sae.training.learner import normalise_rows_, remove_parallel_
-from clip_sae.training.schedules import lr_factor
+from clip_sae.training.optimiser import Adam, lr_factor
 from clip_sae.training.source import DeviceCopies, StartingPoints, TrainingError
 from clip_sae.training.targets import BatchTargets
 from clip_sae.training.weights import centre, geometric_median, initial_weights

@@ -13,7 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from clip_sae.planning.recipes import ARCHITECTURES, SaeRecipe
+from clip_sae.architectures import architectures
+from clip_sae.planning.recipe_values import keys_of
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.sae import Sae
 from clip_sae.training import TrainingError, TrainTarget, is_finished, passes, train_saes
 from clip_sae.training.checkpoint import CURVE_COLUMNS
@@ -33,7 +35,7 @@ VANILLA = {"architecture": "vanilla", "l1_coefficient": [0.3, 3.0], "ghost_grads
 TOPK = {"architecture": "topk", "k": 2, **COMMON}
 PRISMA = {"architecture": "topk", "k": 3, "form": "prisma_compat", **COMMON}
 MIXED = {
-    "architecture": list(ARCHITECTURES),
+    "architecture": list(architectures()),
     "k": 2,
     "l1_coefficient": 0.3,
     "l0_coefficient": 0.1,
@@ -43,11 +45,11 @@ MIXED = {
 ALL = (VANILLA, {**VANILLA, "decoder_norm": "free"}, TOPK, PRISMA, MIXED)
 
 
-def mixed(*architectures: str) -> dict:
-    """MIXED for a few of its architectures, without the keys that none of them knows."""
-    idle = set.intersection(*(set(ARCHITECTURES[name].refuses) for name in architectures))
-    block = {key: value for key, value in MIXED.items() if key not in idle}
-    return {**block, "architecture": list(architectures)}
+def mixed(*names: str) -> dict:
+    """Return MIXED for a few of its architectures, without the keys that none of them knows."""
+    known = set(keys_of(SaeRecipe)).union(*(keys_of(architectures()[name]) for name in names))
+    block = {key: value for key, value in MIXED.items() if key in known}
+    return {**block, "architecture": list(names)}
 
 
 def targets(folder, *blocks, metadata=None) -> list[TrainTarget]:
@@ -94,7 +96,7 @@ def test_a_pass_leaves_a_curve_and_a_sae_and_nothing_else(tmp_path, stream, quie
 def test_companions_change_no_bit(tmp_path, stream, quiet):
     together = targets(tmp_path / "together", *ALL)
     train_saes(together, stream(), **quiet)
-    assert {target.recipe.architecture for target in together} == set(ARCHITECTURES)
+    assert {target.recipe.architecture for target in together} == set(architectures())
     for target in targets(tmp_path / "alone", *ALL):
         train_saes([target], stream(), **quiet)
     for target in together:

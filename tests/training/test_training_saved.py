@@ -9,8 +9,8 @@ import torch
 from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.sae import Sae
 from clip_sae.training.learner import Learner
+from clip_sae.training.method import DECAY, RunningThreshold
 from clip_sae.training.targets import BatchTargets
-from clip_sae.training.threshold import DECAY, RunningThreshold
 from clip_sae.training.weights import initial_weights
 from clip_sae.training.workspace import Workspace
 
@@ -141,7 +141,7 @@ def test_the_running_threshold_is_a_mean_from_its_first_value_on():
 def test_gates_and_thresholds_have_moved(trained):
     """Otherwise the tests above would compare SAEs that are no more than vanilla."""
     gated, _ = trained("gated")
-    assert gated.weights.b_gate.abs().min() > 0 and gated.weights.r_mag.std() > 0.01
+    assert gated.weights.own["b_gate"].abs().min() > 0 and gated.weights.own["r_mag"].std() > 0.01
     jumprelu, _ = trained("jumprelu")
-    moved = jumprelu.weights.threshold - jumprelu.recipe.initial_threshold
+    moved = jumprelu.weights.own["threshold"] - jumprelu.recipe.initial_threshold
     assert moved.abs().min() > 0.1 and moved.std() > 1e-3

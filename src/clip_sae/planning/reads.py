@@ -95,14 +95,14 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Sae:
+class SaeRead:
     """One planned SAE, as `planning.saes` declares it: its artefact and the facts of `SaeFiles`."""
 
     artefact: Artefact
     facts: Mapping
 
 
-Leaf = Artefact | Inside | Outside | Resource | Clip | Images | Sae
+Leaf = Artefact | Inside | Outside | Resource | Clip | Images | SaeRead
 
 
 def leaves(value: object) -> Iterator[Leaf]:
@@ -189,7 +189,7 @@ def facts_of(reads: Mapping) -> dict:
             # max_pixels stands in the index's spec already
             decoding = {k: v for k, v in leaf.decoding.items() if k != "max_pixels"}
             return [*own, decoding]
-        if isinstance(leaf, Sae):
+        if isinstance(leaf, SaeRead):
             return [*own, leaf.facts["label"]]
         return own
 
@@ -207,7 +207,7 @@ def told(value: object) -> object:
             return {TAG: "path", "path": leaf.path}
         if isinstance(leaf, Clip):
             return {TAG: "clip", **leaf.facts}
-        if isinstance(leaf, Sae):
+        if isinstance(leaf, SaeRead):
             return {TAG: "sae", "folder": str(leaf.artefact.folder), **leaf.facts}
         return {
             TAG: "images",

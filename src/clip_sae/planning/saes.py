@@ -7,7 +7,7 @@ from functools import cached_property
 from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.config import sae_recipes
 from clip_sae.planning.mistakes import layer_of
-from clip_sae.planning.reads import Sae
+from clip_sae.planning.reads import SaeRead
 from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.planning.steps import Rule, Step
 from clip_sae.planning.stores import StoreKey
@@ -43,11 +43,11 @@ class PlannedSae:
         return self.name if self.variant == "base" else f"{self.name}/{self.variant}"
 
     @cached_property
-    def read(self) -> Sae:
+    def read(self) -> SaeRead:
         """The SAE as something that a step reads."""
         names = ("name", "variant", "label", "layer", "hook")
         facts = {name: getattr(self, name) for name in names}
-        return Sae(self.artefact, facts | {"recipe": self.recipe.to_dict()})
+        return SaeRead(self.artefact, facts | {"recipe": self.recipe.to_dict()})
 
 
 class Saes:

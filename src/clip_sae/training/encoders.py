@@ -11,7 +11,6 @@ from typing import Protocol
 
 import torch
 
-from clip_sae.training.blocks import blocks
 from clip_sae.training.codes import Codes, DenseCodes, SparseCodes
 from clip_sae.training.entries import is_sparse
 from clip_sae.training.parallel import Replicas
@@ -21,7 +20,7 @@ from clip_sae.training.selection import (
     pre_activations,
 )
 from clip_sae.training.weights import Weights
-from clip_sae.training.workspace import Workspace
+from clip_sae.training.workspace import Workspace, chunks
 
 
 class Encoder(Protocol):
@@ -40,7 +39,7 @@ class ReluEncoder:
 
     def encode(self, z: torch.Tensor, weights: Weights) -> Iterator[tuple[slice, Codes]]:
         sparse: list[SparseCodes] | None = None
-        for tokens in blocks(z):
+        for tokens in chunks(z):
             pre_acts = pre_activations(z[tokens], weights, self.workspace)
             active = pre_acts > 0 if on_cpu(z) else None
             if tokens.start == 0 and active is not None and is_sparse(active):
@@ -70,7 +69,7 @@ class TopKEncoder:
         selector = Selector(self.workspace)
         parts = [
             keep_largest(selector.candidates(z[tokens], weights, self.k), self.k)
-            for tokens in blocks(z)
+            for tokens in chunks(z)
         ]
         # A replica's share of a small last batch may hold no token.
         yield everything, SparseCodes.concatenate(parts or [SparseCodes.empty(z, d_sae)])
@@ -115,7 +114,7 @@ class BatchTopKEncoder:
             codes = _top_k_on_device(z, weights, offered, self.workspace)
         else:
             selector = Selector(self.workspace)
-            parts = [selector.candidates(z[t], weights, offered, pooled=True) for t in blocks(z)]
+            parts = [selector.candidates(z[t], weights, offered, pooled=True) for t in chunks(z)]
             codes = SparseCodes.concatenate(parts or [SparseCodes.empty(z, len(weights.b_enc))])
         return codes.where(codes.values > 0)
 
@@ -135,7 +134,7 @@ class BatchTopKEncoder:
         if not on_cpu(z):
             full = (kept >= offered).any()
         else:
-            sums = [int(kept[t].sum()) >= offered * (t.stop - t.start) for t in blocks(z)]
+            sums = [int(kept[t].sum()) >= offered * (t.stop - t.start) for t in chunks(z)]
             full = torch.tensor(any(sums))
         found = full.to(torch.int64)
         self.replicas.sum_(found)

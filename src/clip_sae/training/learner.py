@@ -1,8 +1,7 @@
 """One SAE while it is trained: one optimiser step, its state, its figures.
 
 Steering paper App. 10: Adam, gradient clipping, unit-norm decoder rows with the parallel gradient
-removed. Gradients are written by hand (codes.py and each architecture); nothing of width d_sae x
-batch is kept longer than a block of tokens.
+removed.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ from collections.abc import Iterator
 import torch
 
 from clip_sae.planning.recipes import SaeRecipe
-from clip_sae.training.adam import Adam
-from clip_sae.training.losses import Losses
-from clip_sae.training.methods import make_method
+from clip_sae.training.fast import method_of
+from clip_sae.training.losses import Losses, StepInput
+from clip_sae.training.optimiser import Adam, lr_factor, pressure
 from clip_sae.training.parallel import Replicas
 from clip_sae.training.revival import StepError, make_revival
-from clip_sae.training.schedules import lr_factor, pressure
 from clip_sae.training.targets import BatchTargets, Target
 from clip_sae.training.weights import Weights
 from clip_sae.training.workspace import Workspace
@@ -41,8 +39,9 @@ class Learner:
         d_sae, d_model = weights.W_dec.shape
         self.recipe, self.weights, self.total_steps = recipe, weights, total_steps
         self.replicas = replicas
-        self.method = make_method(recipe, d_sae, workspace, replicas)
-        self.method.add_arrays(weights)
+        self.method = method_of(recipe.own)(recipe.own, d_sae, workspace, replicas)
+        for name, value in recipe.own.start().items():
+            weights.own[name] = torch.full_like(weights.b_enc, value)
         self.grads = weights.zeros_like()
         self.revival = make_revival(recipe, d_model, workspace)
         self.steps_done = 0
@@ -77,15 +76,12 @@ class Learner:
         """Set `grads` to the gradients of the whole loss; `dead` [row] are the dead latents."""
         target = target.share(self.replicas.share(target.n_tokens))
         self.grads.zero_()
+        z = target.z - self.weights.b_dec
+        warmed = pressure(self.recipe, self.steps_done)
         losses = self.method.backward(
-            target,
-            self.weights,
-            self.grads,
-            pressure=pressure(self.recipe, self.steps_done),
-            count_active=count_active,
+            StepInput(target, z, self.weights, self.grads, warmed, count_active)
         )
         losses.squared = (losses.error * target.raw_scale).square().sum()
-        z = target.z - self.weights.b_dec
         step = StepError(z, losses.error, losses.reconstruction, target.n_tokens)
         losses.aux = self.revival.add(step, self.weights, self.grads, dead)
         # z = normed x - b_dec: the encoder's gradients reach b_dec through its input.

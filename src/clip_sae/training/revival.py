@@ -12,11 +12,10 @@ from typing import Protocol
 import torch
 
 from clip_sae.planning.recipes import SaeRecipe
-from clip_sae.training.blocks import blocks
 from clip_sae.training.encoders import ReluEncoder, TopKEncoder
 from clip_sae.training.selection import pre_activations
 from clip_sae.training.weights import Weights
-from clip_sae.training.workspace import Workspace
+from clip_sae.training.workspace import Workspace, chunks
 
 # exp of a larger pre-activation overflows when squared in float32. Dead latents lie below zero on
 # recent tokens, so the cap acts only on a latent that is about to fire by itself.
@@ -111,7 +110,7 @@ class GhostGrads:
         # paper's form and fill the weights with NaN; such a token counts for nothing.
         spread.masked_fill_(spread == 0, torch.inf)
         total = step.loss.new_zeros(())
-        for tokens in blocks(step.z):
+        for tokens in chunks(step.z):
             ghosts = pre_activations(step.z[tokens], rows, self.workspace)
             ghosts.clamp_(max=MAX_EXPONENT).exp_()
             output, factor = self._scaled_output(ghosts @ rows.W_dec, step.error[tokens])
