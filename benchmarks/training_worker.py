@@ -5,21 +5,13 @@ import platform
 import torch
 from peers.protocol import LEVELS, Task, Trainer, serve
 
-from clip_sae.planning.recipes import SaeRecipe
+from clip_sae.planning.recipe_values import keys_of
+from clip_sae.planning.recipes import SaeRecipe, architectures
 from clip_sae.training.learner import Learner
 from clip_sae.training.targets import BatchTargets
 from clip_sae.training.weights import initial_weights
 from clip_sae.training.workspace import Workspace
 
-# Recipe keys of each architecture beside those common to all; `l1` and `k` are the task's.
-ARCHITECTURES = {
-    "topk": ("k",),
-    "vanilla": ("l1_coefficient",),
-    "batchtopk": ("k",),
-    "jumprelu": ("l0_coefficient",),
-    "gated": ("l1_coefficient",),
-    "matryoshka": ("k",),
-}
 ADAM_ARRAYS = 7  # Adam reads weights, gradients and two moments, and writes all but the gradients
 
 
@@ -28,6 +20,7 @@ class Ours:
 
     def __init__(self, task: Task) -> None:
         task.imported()
+        own = keys_of(architectures()[task.architecture])
         values = {"k": task.k, "l1_coefficient": task.l1, "l0_coefficient": task.l1}
         block = {
             "architecture": task.architecture,
@@ -39,7 +32,7 @@ class Ours:
             "lr_schedule": "constant",
             "warmup_steps": 0,
             **({"prefixes": list(LEVELS)} if task.architecture == "matryoshka" else {}),
-            **{key: values[key] for key in ARCHITECTURES[task.architecture]},
+            **{key: values[key] for key, found in own.items() if found.required},
         }
         ((_, recipe),) = SaeRecipe.from_config("benchmark", block)
         start = task.start()
