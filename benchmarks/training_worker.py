@@ -22,7 +22,7 @@ class Ours:
         task.imported()
         own = keys_of(architectures()[task.architecture])
         values = {"k": task.k, "l1_coefficient": task.l1, "l0_coefficient": task.l1}
-        block = {
+        section = {
             "architecture": task.architecture,
             # Only names the size; the learner takes it from the weights, and the peers' 8,192
             # latents are no whole multiple of d_model 768.
@@ -34,7 +34,7 @@ class Ours:
             **({"prefixes": list(LEVELS)} if task.architecture == "matryoshka" else {}),
             **{key: values[key] for key, found in own.items() if found.required},
         }
-        ((_, recipe),) = SaeRecipe.from_config("benchmark", block)
+        ((_, recipe),) = SaeRecipe.from_config("benchmark", section)
         start = task.start()
         weights = initial_weights(task.d_model, task.n, start.b_dec, recipe.seed)
         weights.W_dec.copy_(start.W_dec)
@@ -50,13 +50,13 @@ class Ours:
 
     @torch.no_grad()
     def evaluate(self, x: torch.Tensor) -> dict[str, float]:
-        """The figures of one more step are those before it: the held-out batch is still unseen."""
+        """Return the figures before one more step, so that the held-out batch is still unseen."""
         figures = self.learner.step(BatchTargets(x), measure=True)
         return {key: figures[key] for key in ("explained_variance", "l0")}
 
 
 class Product:
-    """The encoder's matrix product alone, z W_enc, which no exact top-k can do without."""
+    """The encoder's matrix product alone, z W_enc, which every exact top-k needs."""
 
     def __init__(self, task: Task, dtype: torch.dtype) -> None:
         task.imported()
@@ -64,7 +64,7 @@ class Product:
         self.out = self.W.new_empty(task.batch, task.n)
 
     def step(self, x: torch.Tensor) -> None:
-        # The rounding of the batch is part of the work; it is small beside the product.
+        # The rounding of the batch is part of the work; it is small next to the product.
         torch.mm(x.to(self.dtype), self.W.T, out=self.out)
 
     def evaluate(self, x: torch.Tensor) -> dict[str, float]:

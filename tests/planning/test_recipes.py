@@ -29,8 +29,8 @@ MATRYOSHKA = {**TOPK, "architecture": "matryoshka"}
 NEEDS = {"k": 32, "l1_coefficient": 1e-4, "l0_coefficient": 0.01}
 
 
-def one(block: dict) -> SaeRecipe:
-    [(variant, recipe)] = SaeRecipe.from_config("demo", block)
+def one(section: dict) -> SaeRecipe:
+    [(variant, recipe)] = SaeRecipe.from_config("demo", section)
     assert variant == "base"
     return recipe
 
@@ -50,8 +50,8 @@ def test_standard_topk_has_aux_k_unless_switched_off():
 
 
 def test_lists_expand_to_their_product_in_the_blocks_order():
-    block = {**VANILLA, "l1_coefficient": [1e-4, 8e-5], "seed": [0, 1]}
-    variants = SaeRecipe.from_config("demo", block)
+    section = {**VANILLA, "l1_coefficient": [1e-4, 8e-5], "seed": [0, 1]}
+    variants = SaeRecipe.from_config("demo", section)
     assert [name for name, _ in variants] == [
         "l1_coefficient-0.0001_seed-0",
         "l1_coefficient-0.0001_seed-1",
@@ -162,8 +162,8 @@ def test_aux_k_is_on_where_a_choice_of_the_largest_leaves_latents_dead():
 
 
 def test_a_list_of_architectures_gives_each_the_keys_that_it_knows():
-    block = {"architecture": list(architectures()), "expansion_factor": 8, **NEEDS}
-    variants = dict(SaeRecipe.from_config("demo", {**block, "k": [16, 32]}))
+    section = {"architecture": list(architectures()), "expansion_factor": 8, **NEEDS}
+    variants = dict(SaeRecipe.from_config("demo", {**section, "k": [16, 32]}))
     assert list(variants) == [
         "architecture-batchtopk_k-16",
         "architecture-batchtopk_k-32",
@@ -259,10 +259,10 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("block", "message"), MISTAKES, ids=lambda v: str(v)[:40])
-def test_sentences_begin_with_the_recipes_name(block, message):
+@pytest.mark.parametrize(("section", "message"), MISTAKES, ids=lambda v: str(v)[:40])
+def test_sentences_begin_with_the_recipes_name(section, message):
     with pytest.raises(RecipeError, match=message) as caught:
-        SaeRecipe.from_config("demo", block)
+        SaeRecipe.from_config("demo", section)
     assert str(caught.value).startswith("recipe 'demo': ")
 
 

@@ -14,7 +14,7 @@ from clip_sae.sae import Sae
 from clip_sae.training import TrainingError, TrainTarget, is_finished, passes, train_saes
 from clip_sae.training.parallel import Replicas
 
-BLOCK = {
+SECTION = {
     "architecture": "log_sparse",
     "expansion_factor": 2,
     "sharpness": [1, 2.0],
@@ -59,7 +59,7 @@ def log_sparse():
 
 
 def targets(folder) -> list[TrainTarget]:
-    recipes = SaeRecipe.from_config("demo", BLOCK)
+    recipes = SaeRecipe.from_config("demo", SECTION)
     assert [name for name, _ in recipes] == ["sharpness-1", "sharpness-2"]
     return [TrainTarget(name, recipe, folder / name) for name, recipe in recipes]
 
@@ -88,14 +88,14 @@ def test_it_is_trained_saved_and_read_back(planted, array_stream, tmp_path):
 
 def test_its_keys_are_checked_and_documented():
     with pytest.raises(RecipeError, match=r"sharpness is -1 \(int\); expected a number > 0"):
-        SaeRecipe.from_config("demo", {**BLOCK, "sharpness": -1})
+        SaeRecipe.from_config("demo", {**SECTION, "sharpness": -1})
     with pytest.raises(RecipeError, match="needs sharpness: slope of the logarithm at zero"):
         SaeRecipe.from_config("demo", {"architecture": "log_sparse", "expansion_factor": 2})
     with pytest.raises(RecipeError, match="remove sharpness from this topk SAE"):
-        SaeRecipe.from_config("demo", {**BLOCK, "architecture": "topk", "k": 2, "sharpness": 3})
+        SaeRecipe.from_config("demo", {**SECTION, "architecture": "topk", "k": 2, "sharpness": 3})
     row = "| log_sparse | `sharpness` | a number > 0 | required | slope of the logarithm at zero |"
     assert row in key_table()
-    [(_, recipe), *_] = SaeRecipe.from_config("demo", BLOCK)
+    [(_, recipe), *_] = SaeRecipe.from_config("demo", SECTION)
     assert recipe.sparsity_knob == "sharpness" and recipe.k is None
     assert SaeRecipe.from_dict(recipe.to_dict()) == recipe
 

@@ -41,9 +41,9 @@ RECIPES = {
 }
 
 
-def make_recipe(block, input_norm="layer_norm") -> SaeRecipe:
-    block = {"expansion_factor": 3, "input_norm": input_norm, **block}
-    return SaeRecipe.from_config("demo", block)[0][1]
+def make_recipe(section, input_norm="layer_norm") -> SaeRecipe:
+    section = {"expansion_factor": 3, "input_norm": input_norm, **section}
+    return SaeRecipe.from_config("demo", section)[0][1]
 
 
 def random_weights(seed=0) -> Weights:
@@ -126,7 +126,7 @@ def auxiliary(recipe, w, pre, error, loss, dead):
 
 @pytest.fixture(params=["dense", "sparse", "sparse_without_mkl", "autograd"])
 def route(request, monkeypatch):
-    """Which products a fast pass takes, in several chunks of tokens; or the pass by autograd."""
+    """Dense or sparse products of a fast pass, in several chunks; or the pass by autograd."""
     monkeypatch.setattr(workspace, "CHUNK_TOKENS", 7)
     monkeypatch.setattr(entries, "SPARSE_BELOW", 0.0 if request.param == "dense" else 2.0)
     if request.param == "sparse_without_mkl":
@@ -156,12 +156,12 @@ def test_gradients_equal_autograd(name, input_norm, route):
 
 def test_every_array_of_every_architecture_has_a_gradient():
     """The comparison above covers all architectures, and no gradient that is always zero."""
-    for name, block in RECIPES.items():
+    for name, section in RECIPES.items():
         weights = random_weights()
-        _, found = hand_gradients(make_recipe(block), weights, random_tokens(), DEAD)
+        _, found = hand_gradients(make_recipe(section), weights, random_tokens(), DEAD)
         assert set(found) == set(weights.tensors())
         assert all(gradient.abs().sum() > 0 for gradient in found.values()), name
-    names = {block["architecture"] for block in RECIPES.values()}
+    names = {section["architecture"] for section in RECIPES.values()}
     assert names == set(architectures()) == set(FAST)
 
 
@@ -209,10 +209,10 @@ def test_a_step_without_dead_latents_has_no_auxiliary_loss(name):
     ],
 )
 def test_auxiliary_losses_move_the_dead_rows_and_no_others(name):
-    block = RECIPES[name]
-    if block["architecture"] in ("topk", "batchtopk", "matryoshka") and "form" not in block:
-        block = {**block, "aux_k": 9}
-    recipe = make_recipe(block)
+    section = RECIPES[name]
+    if section["architecture"] in ("topk", "batchtopk", "matryoshka") and "form" not in section:
+        section = {**section, "aux_k": 9}
+    recipe = make_recipe(section)
     x = random_tokens()
     _, with_aux = hand_gradients(recipe, random_weights(), x, DEAD)
     _, without = hand_gradients(recipe, random_weights(), x, DEAD[:0])

@@ -15,8 +15,8 @@ from clip_sae.training.weights import centre, geometric_median, initial_weights
 
 
 def recipe(**changes) -> SaeRecipe:
-    block = {"architecture": "vanilla", "expansion_factor": 2, "l1_coefficient": 0.1, **changes}
-    return SaeRecipe.from_config("demo", block)[0][1]
+    section = {"architecture": "vanilla", "expansion_factor": 2, "l1_coefficient": 0.1, **changes}
+    return SaeRecipe.from_config("demo", section)[0][1]
 
 
 def test_standard_cosine_with_warm_up():

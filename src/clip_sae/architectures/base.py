@@ -1,4 +1,4 @@
-"""What an SAE architecture declares, and the registry of all of them. No torch at import."""
+"""The interface of an SAE architecture, and the registry of all. No torch at import."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SaeWeights(Protocol):
 
 
 class Code(NamedTuple):
-    """What `encode` returns for a batch.
+    """The result of `encode` for a batch.
 
     `latents` [token, latent] >= 0. `penalty` (scalar): the sparsity term, a mean over tokens, which
     the warm-up scales. `frozen` [token, latent]: latents whose own reconstruction, through a

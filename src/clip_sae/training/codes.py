@@ -1,4 +1,4 @@
-"""Latents of a block of tokens, dense or sparse, with their hand-written gradients.
+"""Latents of a chunk of tokens, dense or sparse, with their hand-written gradients.
 
 Steering paper Eq. 3 and its derivatives; exact, tested against autograd in float64. Only non-zero
 latents have a gradient, so a sparse code costs 8 k d_model operations a token where autograd costs
@@ -17,7 +17,7 @@ import torch
 
 from clip_sae.training.weights import Weights
 
-# What one unit of a latent costs in the loss: a number, or one per latent.
+# Cost of one unit of a latent in the loss: a number, or one per latent.
 Penalty = float | torch.Tensor
 
 
@@ -32,8 +32,8 @@ class Codes(Protocol):
     ) -> None:
         """Add to `grads` the gradients of a loss with dL/d(f W_dec) = g and of Σ l1 f.
 
-        `z` [token, d_model] is the encoder's input; `l1` a number or [latent]. `b_dec` is left to
-        the caller, and so is what a penalty that depends on W_dec asks of it.
+        `z` [token, d_model] is the encoder's input; `l1` a number or [latent]. The caller adds the
+        gradient of `b_dec`, and that of a penalty that depends on W_dec.
         """
 
     def sums(self) -> torch.Tensor:
@@ -87,7 +87,7 @@ class SparseCodes:
 
     @classmethod
     def concatenate(cls, parts: list[SparseCodes]) -> SparseCodes:
-        """Return the codes of consecutive blocks of tokens as one."""
+        """Return the codes of consecutive chunks of tokens as one."""
         if len(parts) == 1:
             return parts[0]
         starts, offset = [], 0
@@ -213,7 +213,7 @@ def _compressed(
 
 @functools.cache
 def _silence_beta_notice() -> None:
-    """torch prints once per process that CSR tensors are in beta; that helps no user of ours."""
+    """Silence torch's notice, once per process, that CSR tensors are in beta."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         start = torch.tensor([0, 1])

@@ -1,4 +1,4 @@
-"""Pairs of token and latent that take part in a step: all of a block, or the few that matter.
+"""Pairs of token and latent that take part in a step: all of a chunk, or the few that matter.
 
 Not in the papers. JumpReLU and Gated write their formulas once, on values at such pairs; products
 are dense while many latents are near their threshold and sparse once few are.
@@ -21,7 +21,7 @@ SPARSE_BELOW = 0.08
 
 
 class Entries(Protocol):
-    """Pairs (token, latent) of a block; `values` below have one number per pair."""
+    """Pairs (token, latent) of a chunk; `values` below have one number per pair."""
 
     def decode(self, values: torch.Tensor, W_dec: torch.Tensor) -> torch.Tensor:
         """Return Σ over latents of values · W_dec [token, d_model]."""
@@ -99,5 +99,5 @@ def entries_where(
 
 
 def is_sparse(chosen: torch.Tensor) -> bool:
-    """Whether few enough of `chosen` [token, latent] are true."""
+    """Return whether few enough of `chosen` [token, latent] are true."""
     return np.count_nonzero(chosen.numpy()) < SPARSE_BELOW * chosen.numel()

@@ -117,7 +117,7 @@ class Learner:
         return norm
 
     def _divisor(self, norm: torch.Tensor) -> torch.Tensor | None:
-        """What divides the gradients, at least 1, so that their norm is at most `clip_norm`."""
+        """Return the divisor, at least 1, that limits the gradients' norm to `clip_norm`."""
         if self.recipe.clip_norm is None:
             return None
         return ((norm + 1e-6) / self.recipe.clip_norm).clamp(min=1.0)
@@ -142,7 +142,7 @@ class Learner:
         return tensors
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Take over a state returned by `state`; the next step is the one it would have taken."""
+        """Continue from a state returned by `state`, to the same bits."""
         for group, arrays in self._groups().items():
             for name, tensor in arrays.tensors().items():
                 tensor.copy_(state[f"{group}.{name}"])
@@ -158,12 +158,12 @@ class Learner:
 
 
 def remove_parallel_(grad: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Remove from grad [latent, d_model] what is parallel to the unit `rows`, in place.
+    """Remove from grad [latent, d_model] its part parallel to the unit `rows`, in place.
 
-    Returns the norm of the whole gradient before, from the same reading of it.
+    Return the norm of the whole gradient before, from the same reading of it.
     """
     norms = []
-    for part in _row_blocks(rows):
+    for part in _row_chunks(rows):
         norms.append(torch.linalg.vector_norm(grad[part]))
         overlap = torch.linalg.vecdot(grad[part], rows[part]).unsqueeze(1)
         grad[part].addcmul_(rows[part], overlap, value=-1)
@@ -172,12 +172,12 @@ def remove_parallel_(grad: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 def normalise_rows_(rows: torch.Tensor) -> None:
     """Scale rows [latent, d_model] to unit norm, in place."""
-    for part in _row_blocks(rows):
+    for part in _row_chunks(rows):
         rows[part].div_(torch.linalg.vector_norm(rows[part], dim=1, keepdim=True))
 
 
-def _row_blocks(rows: torch.Tensor) -> Iterator[slice]:
-    """Slices over rows: small enough to stay in a core's cache; one for an accelerator."""
+def _row_chunks(rows: torch.Tensor) -> Iterator[slice]:
+    """Yield slices over rows that stay in a core's cache; one slice for an accelerator."""
     step = max(1, 2**20 // rows.shape[1]) if rows.device.type == "cpu" else len(rows)
     for start in range(0, len(rows), step):
         yield slice(start, start + step)

@@ -1,4 +1,4 @@
-"""What a step's forward and backward pass reads and returns, and what the fast passes share.
+"""Input and losses of a step, and the parts that the fast passes share.
 
 Steering paper Eq. 3. The reconstruction loss is Σ_i weight_i ‖target_i − scale_i ẑ_i‖²; see
 targets.py.
@@ -18,7 +18,7 @@ from clip_sae.training.weights import Weights
 
 @dataclass(frozen=True)
 class StepInput:
-    """What a step's forward and backward pass reads, and the gradients that it adds to.
+    """Input of a step's forward and backward pass, and the gradients that it adds to.
 
     `z` [token, d_model]: normed tokens minus b_dec. `pressure` in 0 … 1: the warm-up of the
     sparsity term. `count_active`: whether `Losses.n_active` is needed.
@@ -36,7 +36,7 @@ class StepInput:
 class Losses:
     """One batch's losses (scalars), error [token, d_model], Σ over tokens of latents [latent].
 
-    `error` is target minus output, in the units of the loss; `aux` is what revives dead latents;
+    `error` is target minus output, in the units of the loss; `aux` revives dead latents;
     `squared` is the sum of squared errors in the units of x; `n_active` counts latents and tokens.
     """
 

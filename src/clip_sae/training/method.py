@@ -1,7 +1,7 @@
-"""How the losses and gradients of an architecture are computed: by autograd, from its formula.
+"""Losses and gradients of an architecture, by autograd from its formula.
 
-Steering paper Eq. 3. `clip_sae.architectures` has the formulas; fast_codes.py and fast_entries.py
-have passes that compute the same numbers sooner, in chunks of tokens.
+Steering paper Eq. 3. `clip_sae.architectures` has the formulas; fast.py has passes that
+compute the same numbers sooner, in chunks of tokens.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class RunningThreshold:
     sums: torch.Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.float64))
 
     def update(self, smallest: torch.Tensor | None) -> None:
-        """Take in a batch's smallest positive latent; None if it kept none."""
+        """Add a batch's smallest positive latent to the mean; None if it kept none."""
         if smallest is None:
             return
         now = torch.stack([smallest.double().cpu(), torch.ones((), dtype=torch.float64)])
@@ -41,7 +41,7 @@ class RunningThreshold:
 
     @property
     def value(self) -> float:
-        """The threshold, 0 before the first update."""
+        """The threshold; 0 before the first update."""
         total, weight = self.sums.tolist()
         return total / weight if weight else 0.0
 

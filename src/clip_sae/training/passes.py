@@ -45,7 +45,7 @@ CURVE_ROWS = 200  # a curve has about this many rows
 
 @dataclass(eq=False)
 class TrainingRun:
-    """One unfinished target with its learner and its curve so far."""
+    """An unfinished target with its learner and its curve so far."""
 
     target: TrainTarget
     learner: Learner
@@ -86,7 +86,7 @@ def train_saes(
     with _thread_limit(threads), torch.no_grad():
         runs = _open_runs(open_targets, stream, steps, d_model, torch.device(device), replicas, log)
         replicas.wait()  # all have read the checkpoints before the first writes one
-        feed = getattr(stream, "feed_report", None)  # of streams that have something to tell
+        feed = getattr(stream, "feed_report", None)  # only some streams have one
         bar = Progress(steps, progress, log, feed)
         diverged = _run(runs, stream, steps, d_model, checkpoint_every_steps, bar)
         for run in runs:

@@ -24,7 +24,7 @@ MAX_EXPONENT = 40.0
 
 @dataclass(frozen=True)
 class StepError:
-    """What the auxiliary losses see of a step: the error is a constant to them.
+    """Input of the auxiliary losses; the error is a constant to them.
 
     `z` [token, d_model]: encoder input, b_dec subtracted. `error` [token, d_model]: target minus
     output, in the units of the loss. `loss`: the reconstruction loss (scalar). `n_tokens`: of the
@@ -137,7 +137,7 @@ class GhostGrads:
     def _prisma(
         miss: torch.Tensor, spread: torch.Tensor, step: StepError
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return d(loss)/d(output) and the loss of one block of tokens."""
+        """Return d(loss)/d(output) and the loss of one chunk of tokens."""
         ghost = miss.square() / spread
         rescale = step.loss / (ghost + 1e-6) / step.error.numel()
         return rescale * 2 * miss / spread, (rescale * ghost).sum()
@@ -146,7 +146,7 @@ class GhostGrads:
 def _ghost_backward(
     row_grads: Weights, z: torch.Tensor, ghosts: torch.Tensor, g: torch.Tensor, W_dec: torch.Tensor
 ) -> None:
-    """Gradients through exp; `ghosts` [token, dead latent] is overwritten."""
+    """Add the gradients through exp; `ghosts` [token, dead latent] is overwritten."""
     row_grads.W_dec.addmm_(ghosts.T, g)
     d_pre = ghosts.mul_(g @ W_dec.T)  # exp is its own derivative
     row_grads.W_enc_rows.addmm_(d_pre.T, z)

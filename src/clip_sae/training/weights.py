@@ -19,7 +19,7 @@ ARRAYS = ("W_enc_rows", "b_enc", "W_dec", "b_dec")
 
 @dataclass
 class Weights:
-    """An SAE's arrays, or anything of their shapes: gradients, Adam's moments.
+    """An SAE's arrays, or others of their shapes: gradients, Adam's moments.
 
     The encoder is kept by rows, `W_enc_rows` [latent, d_model] = W_enc transposed, so that sparse
     gradients add up row by row and dead latents are read without strides. `own`: arrays [latent]

@@ -17,7 +17,7 @@ from clip_sae.sae.files import SaeFileError
 
 @dataclass(frozen=True)
 class Format:
-    """A reader, and the files that it needs (for people)."""
+    """A reader, and a description of the files that it needs."""
 
     read: Callable[..., SourceSae]
     files: str
@@ -37,8 +37,8 @@ FORMATS = {
 def recognise(source: Path) -> str:
     """Return the name in `FORMATS` of the SAE at `source`, a file or a folder.
 
-    Raises FileNotFoundError where there is nothing, and SaeFileError, listing what was found and
-    what is known, where the files fit no format.
+    Raises FileNotFoundError for a missing source, and SaeFileError, listing the files found and
+    the known formats, where the files fit none.
     """
     if not source.exists():
         raise FileNotFoundError(f"{source} does not exist; give a checkpoint file or its folder.")

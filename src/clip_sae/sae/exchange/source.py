@@ -1,4 +1,4 @@
-"""What every format's reader returns, and the checks that they share."""
+"""The common result of all readers, and the checks that they share."""
 
 from __future__ import annotations
 
