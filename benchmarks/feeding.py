@@ -3,9 +3,9 @@
     python benchmarks/feeding.py [--store PATH] [--images 8192] [--rounds 5] [--scratch FOLDER]
                                  [--only rates wait quality]
 
-Rates are per second of wall-clock and of processor time (tokens per second and core). Cold means that the
-kernel had dropped the files from its cache before the run; a virtual machine's disk may still
-be cached by its host. Results: `benchmarks/feeding.md`.
+Rates are per second of wall-clock time and of processor time (tokens per second and core). Cold
+means that the kernel had dropped the files from its cache before the run; a virtual machine's host
+may still cache its disk. Results: `benchmarks/feeding.md`.
 """
 
 import argparse

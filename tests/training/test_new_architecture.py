@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from clip_sae.architectures import Code, SaeArchitecture, pre_activations, register
-from clip_sae.architectures.base import forget
+from clip_sae.architectures import (
+    Code,
+    SaeArchitecture,
+    architectures,
+    base,
+    pre_activations,
+    register,
+)
 from clip_sae.planning.recipe_values import POSITIVE, RecipeError, key
 from clip_sae.planning.recipes import SaeRecipe, key_table
 from clip_sae.sae import Sae
@@ -28,11 +34,12 @@ SECTION = {
 
 
 @pytest.fixture(autouse=True)
-def log_sparse():
+def log_sparse(monkeypatch):
     """ReLU latents that pay λ log(1 + sharpness f), with an array of their own.
 
     This is all that an architecture needs.
     """
+    monkeypatch.setattr(base, "_KNOWN", architectures())
 
     @register("log_sparse")
     @dataclass(frozen=True, kw_only=True)
@@ -54,8 +61,7 @@ def log_sparse():
             arrays.b_enc.sub_(own["offset"])
             return arrays
 
-    yield LogSparse
-    forget("log_sparse")
+    return LogSparse
 
 
 def targets(folder) -> list[TrainTarget]:

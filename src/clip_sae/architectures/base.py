@@ -20,9 +20,11 @@ from clip_sae.planning.recipe_values import (
 )
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
     from clip_sae.sae.folding import Arrays
+else:
+    Tensor = Arrays = object  # names for annotations, since planning must not load torch
 
 _KNOWN: dict[str, type[SaeArchitecture]] = {}
 
@@ -30,11 +32,11 @@ _KNOWN: dict[str, type[SaeArchitecture]] = {}
 class SaeWeights(Protocol):
     """The arrays of an SAE that `encode` reads; the encoder is stored by rows."""
 
-    W_enc_rows: torch.Tensor  # [latent, d_model]
-    b_enc: torch.Tensor  # [latent]
-    W_dec: torch.Tensor  # [latent, d_model]
-    b_dec: torch.Tensor  # [d_model]
-    own: dict[str, torch.Tensor]  # [latent] each; the arrays of `SaeArchitecture.start`
+    W_enc_rows: Tensor  # [latent, d_model]
+    b_enc: Tensor  # [latent]
+    W_dec: Tensor  # [latent, d_model]
+    b_dec: Tensor  # [d_model]
+    own: dict[str, Tensor]  # [latent] each; the arrays of `SaeArchitecture.start`
 
 
 class Code(NamedTuple):
@@ -45,9 +47,9 @@ class Code(NamedTuple):
     decoder that is a constant to it, is added to the loss (Gated).
     """
 
-    latents: torch.Tensor
-    penalty: torch.Tensor | float = 0.0
-    frozen: torch.Tensor | None = None
+    latents: Tensor
+    penalty: Tensor | float = 0.0
+    frozen: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ class SaeArchitecture:
     read_as: ClassVar[str] = "vanilla"
     running_threshold: ClassVar[bool] = False
 
-    def encode(self, z: torch.Tensor, w: SaeWeights) -> Code:
+    def encode(self, z: Tensor, w: SaeWeights) -> Code:
         """Return the latents of a batch z [token, d_model] (b_dec subtracted), differentiably."""
         raise NotImplementedError
 
@@ -84,7 +86,7 @@ class SaeArchitecture:
     def settle(self, w: SaeWeights) -> None:
         """Restore constraints on the weights, in place, after an optimiser step."""
 
-    def folded(self, arrays: Arrays, own: Mapping[str, torch.Tensor]) -> Arrays:
+    def folded(self, arrays: Arrays, own: Mapping[str, Tensor]) -> Arrays:
         """Return the arrays as `read_as` reads them, with unit rows in W_dec."""
         return arrays
 
@@ -119,11 +121,6 @@ def register(name: str) -> Callable[[type], type]:
     return add
 
 
-def forget(name: str) -> None:
-    """Remove an architecture that a test has registered."""
-    del _KNOWN[name]
-
-
 def architectures() -> dict[str, type[SaeArchitecture]]:
     """Return every architecture by name: those of this folder's files, then others."""
     _import_all()
@@ -137,7 +134,7 @@ def _import_all() -> None:
             import_module(f"{__package__}.{path.stem}")
 
 
-def pre_activations(z: torch.Tensor, w: SaeWeights) -> torch.Tensor:
+def pre_activations(z: Tensor, w: SaeWeights) -> Tensor:
     """Return z W_enc + b_enc [token, latent]."""
     return z @ w.W_enc_rows.T + w.b_enc
 

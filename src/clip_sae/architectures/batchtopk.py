@@ -6,20 +6,17 @@ Bussmann et al. 2024. A token alone is read with a threshold, their Eq. 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from clip_sae.architectures.base import (
     Code,
     SaeArchitecture,
     SaeWeights,
+    Tensor,
     aux_k_key,
     k_key,
     pre_activations,
     register,
 )
-
-if TYPE_CHECKING:
-    import torch
 
 
 @register("batchtopk")
@@ -34,7 +31,7 @@ class BatchTopK(SaeArchitecture):
     read_as = "jumprelu"
     running_threshold = True
 
-    def encode(self, z: torch.Tensor, w: SaeWeights) -> Code:
+    def encode(self, z: Tensor, w: SaeWeights) -> Code:
         pre_acts = pre_activations(z, w)
         cut = pre_acts.flatten().topk(self.k * len(z)).values[-1]
         return Code(pre_acts.relu() * (pre_acts >= cut))

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from clip_sae.architectures.base import (
+    Arrays,
     Code,
     SaeArchitecture,
     SaeWeights,
+    Tensor,
     l1_key,
     register,
     warmup_key,
 )
-
-if TYPE_CHECKING:
-    import torch
-
-    from clip_sae.sae.folding import Arrays
 
 
 @register("gated")
@@ -37,7 +33,7 @@ class Gated(SaeArchitecture):
     trained_as = "gated"
     read_as = "jumprelu"
 
-    def encode(self, z: torch.Tensor, w: SaeWeights) -> Code:
+    def encode(self, z: Tensor, w: SaeWeights) -> Code:
         hidden = z @ w.W_enc_rows.T
         gate = hidden + w.own["b_gate"]
         magnitude = (hidden * w.own["r_mag"].exp() + w.b_enc).relu()
@@ -49,7 +45,7 @@ class Gated(SaeArchitecture):
     def start(self) -> dict[str, float]:
         return {"b_gate": 0.0, "r_mag": 0.0}
 
-    def folded(self, arrays: Arrays, own: Mapping[str, torch.Tensor]) -> Arrays:
+    def folded(self, arrays: Arrays, own: Mapping[str, Tensor]) -> Arrays:
         from clip_sae.sae.folding import fold_gated  # torch
 
         gate = (own["r_mag"], own["b_gate"], arrays.b_enc)

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from clip_sae.architectures.base import (
+    Arrays,
     Code,
     SaeArchitecture,
     SaeWeights,
+    Tensor,
     aux_k_key,
     pre_activations,
     register,
     warmup_key,
 )
 from clip_sae.planning.recipe_values import NOT_NEGATIVE, POSITIVE, key
-
-if TYPE_CHECKING:
-    import torch
-
-    from clip_sae.sae.folding import Arrays
 
 
 @register("jumprelu")
@@ -50,7 +46,7 @@ class JumpRelu(SaeArchitecture):
 
     trained_as = read_as = "jumprelu"
 
-    def encode(self, z: torch.Tensor, w: SaeWeights) -> Code:
+    def encode(self, z: Tensor, w: SaeWeights) -> Code:
         p, theta = pre_activations(z, w), w.own["threshold"]
         opened = ((p > theta) & (p > 0)).to(p)
         near = ((p - theta).abs() < self.bandwidth / 2).to(p) / self.bandwidth
@@ -66,7 +62,7 @@ class JumpRelu(SaeArchitecture):
     def settle(self, w: SaeWeights) -> None:
         w.own["threshold"].clamp_(min=0)
 
-    def folded(self, arrays: Arrays, own: Mapping[str, torch.Tensor]) -> Arrays:
+    def folded(self, arrays: Arrays, own: Mapping[str, Tensor]) -> Arrays:
         return replace(arrays, threshold=own["threshold"])
 
     @property

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from clip_sae.architectures.base import (
     Code,
     SaeArchitecture,
     SaeWeights,
+    Tensor,
     aux_k_key,
     ghost_grads_key,
     k_key,
     pre_activations,
     register,
 )
-
-if TYPE_CHECKING:
-    import torch
 
 
 @register("topk")
@@ -33,7 +30,7 @@ class TopK(SaeArchitecture):
     forms = ("standard", "prisma_compat")
     trained_as = read_as = "topk"
 
-    def encode(self, z: torch.Tensor, w: SaeWeights) -> Code:
+    def encode(self, z: Tensor, w: SaeWeights) -> Code:
         pre_acts = pre_activations(z, w)
         kth = pre_acts.topk(self.k, dim=1).values[:, -1:]
         return Code(pre_acts.relu() * (pre_acts >= kth))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from clip_sae.architectures.base import (
+    Arrays,
     Code,
     SaeArchitecture,
     SaeWeights,
+    Tensor,
     ghost_grads_key,
     l1_key,
     pre_activations,
@@ -17,11 +18,6 @@ from clip_sae.architectures.base import (
     warmup_key,
 )
 from clip_sae.planning.recipe_values import choice, key
-
-if TYPE_CHECKING:
-    import torch
-
-    from clip_sae.sae.folding import Arrays
 
 
 @register("vanilla")
@@ -44,12 +40,12 @@ class Vanilla(SaeArchitecture):
     forms = ("standard", "prisma_compat", "patchsae")
     trained_as = "standard"
 
-    def encode(self, z: torch.Tensor, w: SaeWeights) -> Code:
+    def encode(self, z: Tensor, w: SaeWeights) -> Code:
         latents = pre_activations(z, w).relu()
         norms = 1.0 if self.unit_norm else w.W_dec.norm(dim=1)
         return Code(latents, self.l1_coefficient * (latents * norms).sum(dim=1).mean())
 
-    def folded(self, arrays: Arrays, own: Mapping[str, torch.Tensor]) -> Arrays:
+    def folded(self, arrays: Arrays, own: Mapping[str, Tensor]) -> Arrays:
         from clip_sae.sae.folding import fold_decoder_norm  # torch
 
         return arrays if self.unit_norm else fold_decoder_norm(arrays)

@@ -28,17 +28,6 @@ from clip_sae.planning.recipe_values import (
     suggestion,
 )
 
-__all__ = [
-    "RecipeError",
-    "SaeRecipe",
-    "architectures",
-    "can_sweep",
-    "key_table",
-    "pass_keys",
-    "recipe_keys",
-    "recipe_schema",
-]
-
 # `standard` values are the field's; `prisma_compat` values are the defaults of the steering paper's
 # code, `patchsae` those of PatchSAE's: it calls a latent dead that was silent for 64 batches.
 FORM_DEFAULTS = {

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import warnings
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,11 +20,16 @@ from clip_sae.training.weights import Weights
 Penalty = float | torch.Tensor
 
 
-class Codes(Protocol):
-    """Latents f [token, latent] >= 0 of consecutive tokens."""
+@dataclass(frozen=True)
+class DenseCodes:
+    """Latents f [token, latent] >= 0 in full; `backward` overwrites `buffer` of the same shape."""
+
+    latents: torch.Tensor
+    buffer: torch.Tensor
 
     def decode(self, W_dec: torch.Tensor) -> torch.Tensor:
         """Return f W_dec [token, d_model]."""
+        return self.latents @ W_dec
 
     def backward(
         self, grads: Weights, z: torch.Tensor, g: torch.Tensor, W_dec: torch.Tensor, l1: Penalty
@@ -35,27 +39,6 @@ class Codes(Protocol):
         `z` [token, d_model] is the encoder's input; `l1` a number or [latent]. The caller adds the
         gradient of `b_dec`, and that of a penalty that depends on W_dec.
         """
-
-    def sums(self) -> torch.Tensor:
-        """Return Σ over tokens of f [latent]."""
-
-    def n_active(self) -> int:
-        """Return the number of non-zero latents, over all tokens."""
-
-
-@dataclass(frozen=True)
-class DenseCodes:
-    """Latents [token, latent] in full; `buffer` of the same shape is overwritten by `backward`."""
-
-    latents: torch.Tensor
-    buffer: torch.Tensor
-
-    def decode(self, W_dec: torch.Tensor) -> torch.Tensor:
-        return self.latents @ W_dec
-
-    def backward(
-        self, grads: Weights, z: torch.Tensor, g: torch.Tensor, W_dec: torch.Tensor, l1: Penalty
-    ) -> None:
         grads.W_dec.addmm_(self.latents.T, g)
         d_pre = torch.mm(g, W_dec.T, out=self.buffer).add_(l1)
         # d_pre where the latent is active, else 0: ReLU's own backward, in place.
@@ -64,15 +47,20 @@ class DenseCodes:
         grads.b_enc.add_(d_pre.sum(dim=0))
 
     def sums(self) -> torch.Tensor:
+        """Return Σ over tokens of f [latent]."""
         return self.latents.sum(dim=0)
 
     def n_active(self) -> int:
+        """Return the number of non-zero latents, over all tokens."""
         return int(torch.count_nonzero(self.latents))
 
 
 @dataclass(frozen=True)
 class SparseCodes:
-    """Latents as compressed rows: `values[row_start[i]:row_start[i + 1]]` belong to token i."""
+    """Latents as compressed rows: `values[row_start[i]:row_start[i + 1]]` belong to token i.
+
+    It has the methods of `DenseCodes`.
+    """
 
     row_start: torch.Tensor  # int64 [token + 1]
     columns: torch.Tensor  # int64 [entry], the latent of each entry
@@ -170,6 +158,9 @@ class SparseCodes:
         counts = torch.bincount(self.columns, minlength=self.d_sae)
         latent_start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         return Transposed(order, token[order], latent_start, len(self.row_start) - 1)
+
+
+Codes = DenseCodes | SparseCodes
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """Encoders for training: from tokens to codes, chunk by chunk.
 
-Steering paper Eq. 3 (ReLU, TopK); Bussmann et al. 2024 (BatchTopK).
+Steering paper Eq. 3 (ReLU, TopK); Bussmann et al. 2024 (BatchTopK). `encode` yields (tokens, codes)
+that cover z [token, d_model] (b_dec subtracted) in order; codes are valid until the next ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 
@@ -21,14 +21,6 @@ from clip_sae.training.selection import (
 )
 from clip_sae.training.weights import Weights
 from clip_sae.training.workspace import Workspace, chunks
-
-
-class Encoder(Protocol):
-    def encode(self, z: torch.Tensor, weights: Weights) -> Iterator[tuple[slice, Codes]]:
-        """Yield (tokens, codes) covering z [token, d_model] (b_dec subtracted) in order.
-
-        A code is valid until the next one is drawn.
-        """
 
 
 @dataclass

@@ -82,8 +82,9 @@ class Learner:
             StepInput(target, z, self.weights, self.grads, warmed, count_active)
         )
         losses.squared = (losses.error * target.raw_scale).square().sum()
-        step = StepError(z, losses.error, losses.reconstruction, target.n_tokens)
-        losses.aux = self.revival.add(step, self.weights, self.grads, dead)
+        if self.revival and len(dead):
+            step = StepError(z, losses.error, losses.reconstruction, target.n_tokens)
+            losses.aux = self.revival.add(step, self.weights, self.grads, dead)
         # z = normed x - b_dec: the encoder's gradients reach b_dec through its input.
         into_input = self.method.input_gradient(self.weights, self.grads)
         self.grads.b_dec.sub_(into_input @ self.weights.W_enc_rows)
