@@ -154,6 +154,21 @@ def test_gradients_equal_autograd(name, input_norm, route):
     assert figures["aux_loss"] == pytest.approx(aux.item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["vanilla_free_norm", "topk", *sorted(FAST.keys() - {"topk"})])
+def test_a_training_by_autograd_ends_where_the_fast_pass_does(name, monkeypatch):
+    recipe = make_recipe(RECIPES[name])
+    found = []
+    for method in (FAST[recipe.architecture], Method):
+        monkeypatch.setattr(learner, "method_of", lambda own, method=method: method)
+        one = Learner(recipe, random_weights(), 12, Workspace())
+        with torch.no_grad():
+            for seed in range(12):
+                figures = one.step(BatchTargets(random_tokens(seed)), measure=True)
+        assert figures.keys() >= {"loss", "l0"}
+        found.append((one.state(), figures, one.method.to_sae(one.weights, "none").state_dict()))
+    torch.testing.assert_close(*found, rtol=1e-6, atol=1e-9)
+
+
 def test_every_array_of_every_architecture_has_a_gradient():
     """The comparison above covers all architectures, and no gradient that is always zero."""
     for name, section in RECIPES.items():

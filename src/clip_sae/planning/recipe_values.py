@@ -9,8 +9,10 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from types import MappingProxyType
 
 
 class RecipeError(ValueError):
@@ -65,9 +67,11 @@ def key(
     return field(default=default, metadata={"key": found})
 
 
-def keys_of(kind: type) -> dict[str, RecipeKey]:
+@cache
+def keys_of(kind: type) -> Mapping[str, RecipeKey]:
     """Return the keys of a dataclass by name, in the order of its fields."""
-    return {item.name: item.metadata["key"] for item in fields(kind) if "key" in item.metadata}
+    found = {item.name: item.metadata["key"] for item in fields(kind) if "key" in item.metadata}
+    return MappingProxyType(found)
 
 
 def integer(low: int) -> ValueRule:

@@ -185,7 +185,7 @@ def architectures() -> dict[str, Any]:
 
 def recipe_keys() -> dict[str, RecipeKey]:
     """Return every key of every recipe by name: those of all SAEs, then those of architectures."""
-    keys = keys_of(SaeRecipe)
+    keys = dict(keys_of(SaeRecipe))
     kinds = architectures()
     keys["architecture"] = replace(keys["architecture"], rule=choice(*kinds))
     for kind in kinds.values():
@@ -211,7 +211,7 @@ def recipe_schema() -> dict:
 
 
 def _schema_of(word: str, found: RecipeKey) -> dict:
-    description = {"description": f"{found.help}{_known_to(word)}"}
+    description = {"description": _meaning(word) or found.help}
     if found.sweeps:  # a list trains one SAE per value, all in one pass over the store
         one = {"type": list(found.rule.types)}
         many = {"type": "array", "minItems": 1, "uniqueItems": True, "items": one}
@@ -224,14 +224,11 @@ def _schema_of(word: str, found: RecipeKey) -> dict:
 def key_table() -> str:
     """Return a Markdown table of all keys: architectures, key, values, default and help."""
     lines = ["| architecture | key | value | default | |", "|---|---|---|---|---|"]
-    for word, found in recipe_keys().items():
-        kinds = _owners(word)
-        own = [keys_of(architectures()[name])[word] for name in kinds]
-        defaults = dict.fromkeys("required" if k.required else _cell(k.default) for k in own)
-        if not own:
-            defaults = ["required" if found.required else _cell(found.default)]
-        cells = (", ".join(kinds) or "all", f"`{word}`", found.rule.expected)
-        lines.append(f"| {' | '.join(cells)} | {' or '.join(defaults)} | {found.help} |")
+    for word, common in recipe_keys().items():
+        for names, found in _uses(word) or [("all", common)]:
+            default = "required" if found.required else _cell(found.default)
+            cells = (names, f"`{word}`", found.rule.expected, default, found.help)
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -239,14 +236,21 @@ def _cell(value: object) -> str:
     return str(list(value)) if isinstance(value, tuple) else _label(value).replace("none", "null")
 
 
-def _owners(word: str) -> list[str]:
-    """Return the names of the architectures with a key of their own."""
-    return [name for name, kind in architectures().items() if word in keys_of(kind)]
+def _uses(word: str) -> list[tuple[str, RecipeKey]]:
+    """Return (names of architectures, key) for each different meaning of a key in them."""
+    found: dict[RecipeKey, list[str]] = {}
+    for name, kind in architectures().items():
+        if word in keys_of(kind):
+            found.setdefault(keys_of(kind)[word], []).append(name)
+    return [(", ".join(names), key) for key, names in found.items()]
 
 
-def _known_to(word: str) -> str:
-    owners = _owners(word)
-    return f" ({', '.join(owners)})" if owners else ""
+def _meaning(word: str) -> str:
+    """Return the help of an architecture's key, with the names of those that have it."""
+    named: dict[str, list[str]] = {}
+    for names, found in _uses(word):
+        named.setdefault(found.help, []).append(names)
+    return "; ".join(f"{text} ({', '.join(names)})" for text, names in named.items())
 
 
 def _of_architectures(
@@ -261,7 +265,7 @@ def _of_architectures(
         if all(word in _foreign(kinds[a], keys) for a in section["architecture"]):
             raise RecipeError(
                 f"recipe {name!r}: remove {word}, which none of its architectures "
-                f"({', '.join(section['architecture'])}) knows: {_meaning(word, keys)}."
+                f"({', '.join(section['architecture'])}) knows: {_meaning(word)}."
             )
     for architecture in section["architecture"]:
         foreign = _foreign(kinds[architecture], keys)
@@ -274,11 +278,8 @@ def _of_architectures(
 
 def _foreign(kind: type, keys: dict[str, RecipeKey]) -> list[str]:
     """Return the keys that only other architectures know."""
-    return [word for word in keys if word not in keys_of(SaeRecipe) | keys_of(kind)]
-
-
-def _meaning(word: str, keys: dict[str, RecipeKey]) -> str:
-    return f"{keys[word].help} ({word} is a key of {', '.join(_owners(word))})"
+    known = keys_of(SaeRecipe) | keys_of(kind)
+    return [word for word in keys if word not in known]
 
 
 def _check_keys(name: str, section: dict, keys: dict[str, RecipeKey]) -> None:
@@ -328,12 +329,12 @@ def _complete(name: str, section: dict, keys: dict[str, RecipeKey]) -> dict:
         if found.required and values.get(word) is None:
             raise RecipeError(
                 f"recipe {name!r}: architecture {kind.name} needs {word}: "
-                f"{_meaning(word, rules)}. Write `{word}: {found.example}`."
+                f"{found.help}. Write `{word}: {found.example}`."
             )
     for word in _foreign(kind, keys):
         if values.pop(word, None):
             raise RecipeError(
-                f"recipe {name!r}: remove {word} from this {kind.name} SAE: {_meaning(word, keys)}."
+                f"recipe {name!r}: remove {word} from this {kind.name} SAE: {_meaning(word)}."
             )
     if form not in kind.forms:
         others = " or ".join(n for n, other in architectures().items() if form in other.forms)
