@@ -3,9 +3,9 @@
     python benchmarks/feeding.py [--store PATH] [--images 8192] [--rounds 5] [--scratch FOLDER]
                                  [--only rates wait quality]
 
-Rates are of wall-clock time and of processor time (tokens per second and core). Cold means that the
-kernel was asked to drop the files from its cache before the run; a virtual machine's disk may still
-be cached by its host. Results: `benchmarks/feeding.md`.
+Rates are per second of wall-clock time and of processor time (tokens per second and core). Cold
+means that the kernel had dropped the files from its cache before the run; a virtual machine's host
+may still cache its disk. Results: `benchmarks/feeding.md`.
 """
 
 import argparse
@@ -45,7 +45,7 @@ STEP_TIMES = (0.001, 0.002, 0.005, 0.02)  # seconds of a training step
 
 
 class Feeding:
-    """The files and the ways to be fed from them."""
+    """The files, and the ways to read batches from them."""
 
     def __init__(self, options: argparse.Namespace, scratch: Path) -> None:
         self.options, self.scratch = options, scratch

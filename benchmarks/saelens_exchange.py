@@ -1,4 +1,4 @@
-"""SAEs to and from the real SAELens: its encode and decode beside ours, in three steps.
+"""SAEs to and from the real SAELens: its encode and decode against ours, in three steps.
 
     make check-saelens        (builds .venv-saelens, which only this check uses)
 

@@ -63,11 +63,11 @@ def main() -> None:
 
 
 def recipes(options: argparse.Namespace) -> dict[str, SaeRecipe]:
-    """The sweep's SAEs by variant."""
+    """Return the sweep's SAEs by variant."""
     # A geometric median, found once in the one pass, would flatter it: on so small a store it takes
     # as long as many steps, on a whole one it is nothing.
-    block = {**SWEEPS[options.sweep], "batch_tokens": options.batch, "b_dec_init": "mean"}
-    return dict(SaeRecipe.from_config(options.sweep, block))
+    section = {**SWEEPS[options.sweep], "batch_tokens": options.batch, "b_dec_init": "mean"}
+    return dict(SaeRecipe.from_config(options.sweep, section))
 
 
 def make_store(path: Path, n_images: int) -> None:
@@ -115,7 +115,7 @@ def run(options: argparse.Namespace, folder: Path, out: Path, variants: list[str
 
 
 def run_job(options: argparse.Namespace) -> None:
-    """What a process does: train the variants, or read their batches where there are none."""
+    """Run one process: train the variants, or only read the batches where it has none."""
     known = recipes(options)
     targets = [
         TrainTarget(variant, known[variant], options.out / variant) for variant in options.variants
@@ -166,7 +166,7 @@ def report(rounds: list[dict], options: argparse.Namespace) -> str:
         f"| **separate / one pass** | {' | '.join(ratios)} |",
         "",
         f"Reading and shuffling alone takes {share} % of the time of the one pass; it runs in a "
-        f"thread beside training. One pass reads the store once, separate runs {len(known)} times.",
+        f"thread next to training. One pass reads it once, separate runs {len(known)} times.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,12 +1,12 @@
-"""A training step of ours beside sparsify, SAELens and dictionary_learning, and beside the limit.
+"""Our training step against sparsify, SAELens, dictionary_learning, and the machine's limit.
 
     python3.11 -m venv peers-env
     peers-env/bin/pip install sae-lens==6.54.12 dictionary-learning==0.1.0 eai-sparsify==1.3.3
     python benchmarks/training.py --peers peers-env/bin/python --write
 
 Every trainer is a process of its own that keeps its SAE and waits; in each round all of them take
-the same few steps on the same batches, one process after the other, so that a machine whose speed
-drifts favours none. A step is whole: forward, backward, clipping, projection, Adam.
+the same few steps on the same batches, one process after the other, so that a drift in the
+machine's speed favours none. A step is whole: forward, backward, clipping, projection, Adam.
 """
 
 import argparse
@@ -28,11 +28,11 @@ RESULTS = "## Last result\n"
 
 
 class WorkerError(RuntimeError):
-    """A worker ended before its answer: its last words."""
+    """A worker ended before its answer; the text is its last line of stderr."""
 
 
 class Worker:
-    """A process that holds one SAE in training and steps when it is asked (peers/protocol.py)."""
+    """A process that holds one SAE in training and takes steps on request (peers/protocol.py)."""
 
     def __init__(self, python: str, module: str, arguments: list[str], errors: Path) -> None:
         self._errors = errors
@@ -88,7 +88,7 @@ def main() -> None:
 def measure(
     setting: Setting, options: argparse.Namespace, folder: Path
 ) -> tuple[list[Measured], list[str]]:
-    """Step all trainers of a setting in turn; returns their figures and who could not run."""
+    """Step all trainers of a setting in turn; return their figures and the failures."""
     names = ["ours", *(PEERS[setting.architecture] if options.peers else ())]
     names.append("encoder product float32")
     if options.device != "cpu" or fast_bfloat16():
@@ -120,7 +120,7 @@ def measure(
 
 
 def start(name: str, setting: Setting, options: argparse.Namespace, folder: Path) -> Worker:
-    """Start the worker of a name with the setting's sizes; returns once it has its SAE."""
+    """Start the worker of a name with the setting's sizes; return once it has its SAE."""
     is_peer = name in PEERS[setting.architecture]
     total = options.warm_up + options.rounds * options.steps
     arguments = {
@@ -145,7 +145,7 @@ def start(name: str, setting: Setting, options: argparse.Namespace, folder: Path
 
 
 def fast_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware; without, that product is no limit."""
+    """Return whether the CPU multiplies bfloat16 in hardware, so that its product is a limit."""
     flags = Path("/proc/cpuinfo").read_text().split()
     return "avx512_bf16" in flags or "amx_bf16" in flags
 

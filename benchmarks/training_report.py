@@ -99,13 +99,13 @@ def cells(one: Measured, ours: Measured | None, batch: int) -> list[str]:
 
 
 def floor(found: list[Measured], ours: Measured | None) -> list[str]:
-    """Return what our step takes beside its fastest peer and beside the least it could take."""
+    """Return lines that compare our step with the fastest peer and with the limit."""
     if ours is None:
         return []
     lines = []
     peers = [one for one in found if not one.is_limit and one is not ours]
     if peers:
-        # In every round beside the peer that was the fastest in that very round.
+        # In every round against the fastest peer of that round.
         best = [min(times) for times in zip(*(peer.seconds for peer in peers), strict=True)]
         fastest = Measured("", best, {}, {})
         gain = spread(per_round(fastest, ours, lambda a, b: a / b), 2)

@@ -1,4 +1,4 @@
-"""What training.py and sweep.py measure on: the settings, synthetic tokens, common weights."""
+"""Settings, synthetic tokens and common weights for training.py and sweep.py."""
 
 from dataclasses import dataclass
 

@@ -5,21 +5,13 @@ import platform
 import torch
 from peers.protocol import LEVELS, Task, Trainer, serve
 
-from clip_sae.planning.recipes import SaeRecipe
+from clip_sae.planning.recipe_values import keys_of
+from clip_sae.planning.recipes import SaeRecipe, architectures
 from clip_sae.training.learner import Learner
 from clip_sae.training.targets import BatchTargets
 from clip_sae.training.weights import initial_weights
 from clip_sae.training.workspace import Workspace
 
-# Recipe keys of each architecture beside those common to all; `l1` and `k` are the task's.
-ARCHITECTURES = {
-    "topk": ("k",),
-    "vanilla": ("l1_coefficient",),
-    "batchtopk": ("k",),
-    "jumprelu": ("l0_coefficient",),
-    "gated": ("l1_coefficient",),
-    "matryoshka": ("k",),
-}
 ADAM_ARRAYS = 7  # Adam reads weights, gradients and two moments, and writes all but the gradients
 
 
@@ -28,8 +20,9 @@ class Ours:
 
     def __init__(self, task: Task) -> None:
         task.imported()
+        own = keys_of(architectures()[task.architecture])
         values = {"k": task.k, "l1_coefficient": task.l1, "l0_coefficient": task.l1}
-        block = {
+        section = {
             "architecture": task.architecture,
             # Only names the size; the learner takes it from the weights, and the peers' 8,192
             # latents are no whole multiple of d_model 768.
@@ -39,17 +32,17 @@ class Ours:
             "lr_schedule": "constant",
             "warmup_steps": 0,
             **({"prefixes": list(LEVELS)} if task.architecture == "matryoshka" else {}),
-            **{key: values[key] for key in ARCHITECTURES[task.architecture]},
+            **{key: values[key] for key, found in own.items() if found.required},
         }
-        ((_, recipe),) = SaeRecipe.from_config("benchmark", block)
+        ((_, recipe),) = SaeRecipe.from_config("benchmark", section)
         start = task.start()
         weights = initial_weights(task.d_model, task.n, start.b_dec, recipe.seed)
         weights.W_dec.copy_(start.W_dec)
         weights.W_enc_rows.copy_(start.W_enc_rows)
         weights.b_enc.fill_(start.bias)
         self.learner = Learner(recipe, weights, task.total_steps + 1, Workspace())
-        if weights.b_gate is not None:
-            weights.b_gate.fill_(start.bias)
+        if "b_gate" in weights.own:
+            weights.own["b_gate"].fill_(start.bias)
 
     @torch.no_grad()
     def step(self, x: torch.Tensor) -> None:
@@ -57,13 +50,13 @@ class Ours:
 
     @torch.no_grad()
     def evaluate(self, x: torch.Tensor) -> dict[str, float]:
-        """The figures of one more step are those before it: the held-out batch is still unseen."""
+        """Return the figures before one more step, so that the held-out batch is still unseen."""
         figures = self.learner.step(BatchTargets(x), measure=True)
         return {key: figures[key] for key in ("explained_variance", "l0")}
 
 
 class Product:
-    """The encoder's matrix product alone, z W_enc, which no exact top-k can do without."""
+    """The encoder's matrix product alone, z W_enc, which every exact top-k needs."""
 
     def __init__(self, task: Task, dtype: torch.dtype) -> None:
         task.imported()
@@ -71,7 +64,7 @@ class Product:
         self.out = self.W.new_empty(task.batch, task.n)
 
     def step(self, x: torch.Tensor) -> None:
-        # The rounding of the batch is part of the work; it is small beside the product.
+        # The rounding of the batch is part of the work; it is small next to the product.
         torch.mm(x.to(self.dtype), self.W.T, out=self.out)
 
     def evaluate(self, x: torch.Tensor) -> dict[str, float]:

@@ -13,7 +13,7 @@ DEMO = "clip_sae_demo"
 # Floors of the house, lowest first: a module imports from its own floor and from those below.
 FLOORS = [
     {"files", "metrics", "npz", "planning"},
-    {"clip", "datasets", "running", "sae", "store"},
+    {"architectures", "clip", "datasets", "running", "sae", "store"},
     {"adaptation", "extraction", "training"},
     {"analyses"},
     {"scale"},

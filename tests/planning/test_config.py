@@ -119,7 +119,7 @@ MISTAKES = {
     ),
     "unknown architecture": (
         {"saes__topk_resid__architecture": ["topk", "tokp"]},
-        r"saes\.topk_resid: .*architecture is 'tokp' .*expected one of vanilla, topk, batchtopk",
+        r"saes\.topk_resid: .*architecture is 'tokp' .*one of batchtopk, .*Did you mean .topk",
     ),
     "unknown model": ({"model__model": "ViT-B-33"}, r"model: .*ViT-B-33.*nearest: .*ViT-B-32"),
     "tower that cannot be entered": ({"model__model": "RN50"}, r"model: .*ResNet"),

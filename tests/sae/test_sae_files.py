@@ -1,4 +1,4 @@
-"""The SAE folder: SAELens' keys, the same bits back, and every way it can be broken."""
+"""The SAE folder: SAELens' keys, the same bits back, and an error for each kind of damage."""
 
 import json
 

@@ -133,7 +133,7 @@ def test_wrong_width_and_wrong_words():
     st.data(),
 )
 def test_top_k_columns(rows, width, seed, distinct, data):
-    """Also with ties: few distinct values."""
+    """Few distinct values make ties."""
     k = data.draw(st.integers(1, width))
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(rows, width)).astype("f4")

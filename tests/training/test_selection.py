@@ -1,4 +1,4 @@
-"""The choice of the largest pre-activations against a slow NumPy top-k, on both routes."""
+"""Selection of the largest pre-activations against a slow NumPy top-k, on both routes."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from clip_sae.training import blocks, encoders, selection
+from clip_sae.training import encoders, selection, workspace
 from clip_sae.training.encoders import BatchTopKEncoder, TopKEncoder
 from clip_sae.training.selection import Selector, keep_largest
 from clip_sae.training.weights import Weights
@@ -36,7 +36,7 @@ def whole_numbers(seed, n_tokens, d_model, d_sae, spread, bias):
 
 
 def slow_top_k(exact: np.ndarray, k: int) -> list[np.ndarray]:
-    """The positive ones of the k largest scores of each token, descending."""
+    """Return the positive ones of the k largest scores of each token, descending."""
     best = -np.sort(-exact, axis=1)[:, :k]
     return [row[row > 0] for row in best]
 
@@ -73,8 +73,8 @@ def without_mkldnn():
 
 
 @pytest.fixture
-def block_tokens(monkeypatch):
-    return lambda size: monkeypatch.setattr(blocks, "BLOCK_TOKENS", size)
+def chunk_tokens(monkeypatch):
+    return lambda size: monkeypatch.setattr(workspace, "CHUNK_TOKENS", size)
 
 
 shapes = st.fixed_dictionaries(
@@ -102,7 +102,7 @@ def check_top_k(shape, k):
 
 
 class TestTopK:
-    """Of equal scores at the k-th place any may be kept, so sets are compared by their scores."""
+    """Any of equal scores at rank k may be kept, so sets are compared by their scores."""
 
     @given(shape=shapes, share=st.floats(0, 1))
     @example({"seed": 0, "n_tokens": 5, "d_model": 7, "d_sae": 64, "spread": 3, "bias": 0}, 0.0)
@@ -131,13 +131,13 @@ def test_no_positive_score_gives_empty_rows(route, d_sae):
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_a_share_without_tokens_has_no_blocks(device):
-    assert list(blocks.blocks(torch.empty(0, 3, device=device))) == []
+    assert list(workspace.chunks(torch.empty(0, 3, device=device))) == []
 
 
 @pytest.mark.parametrize("step", [1, 4, 100])
-def test_blocks_change_nothing(route, step, block_tokens):
+def test_blocks_change_nothing(route, step, chunk_tokens):
     z, weights, exact = whole_numbers(3, 30, 9, 96, 300, 50)
-    block_tokens(step)
+    chunk_tokens(step)
     [(tokens, codes)] = TopKEncoder(4).encode(z, weights)
     assert tokens == slice(0, 30)
     best = slow_top_k(exact, 4)
@@ -163,7 +163,7 @@ def test_a_token_that_is_not_finite_leaves_the_others_alone(route, bad):
 
 
 def batch_top_k(exact: np.ndarray, k: int) -> np.ndarray:
-    """Which entries are positive and no smaller than the k x token-th largest; all equal ones."""
+    """Return a mask of the positive entries that reach the k x token-th largest, ties included."""
     flat = np.sort(exact, axis=None)[::-1]
     return (exact >= flat[k * len(exact) - 1]) & (exact > 0)
 
@@ -189,7 +189,7 @@ class TestBatchTopK:
     @given(
         shape=shapes,
         share=st.floats(0, 1),
-        block=st.integers(1, 13),
+        chunk=st.integers(1, 13),
         low=st.booleans(),
         loud=st.sampled_from([1, 10, 300]),
     )
@@ -201,10 +201,10 @@ class TestBatchTopK:
         300,
     )
     @EXAMPLES
-    def test_equals_a_flat_top_k(self, shape, share, block, low, loud):
+    def test_equals_a_flat_top_k(self, shape, share, chunk, low, loud):
         """`loud`: the last token is that many times as long, so it holds most of the largest."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(blocks, "BLOCK_TOKENS", block)
+            patch.setattr(workspace, "CHUNK_TOKENS", chunk)
             take_route(patch, low=low)
             shape = {**shape, "spread": min(shape["spread"], 30)}
             z, weights, _ = whole_numbers(**shape)
@@ -213,10 +213,10 @@ class TestBatchTopK:
             exact += weights.b_enc.numpy()
             check_batch_top_k(z, weights, exact, 1 + int(share * (shape["d_sae"] - 1)))
 
-    @pytest.mark.parametrize("block", [1, 2, 5, 32])
-    def test_one_token_takes_all(self, route, block, block_tokens):
-        """k x token entries in one token: its block is asked again and again, up to d_sae."""
-        block_tokens(block)
+    @pytest.mark.parametrize("chunk", [1, 2, 5, 32])
+    def test_one_token_takes_all(self, route, chunk, chunk_tokens):
+        """k x token entries in one token: its chunk makes more offers, up to d_sae."""
+        chunk_tokens(chunk)
         z = torch.full((32, 2), 0.0)
         z[17] = torch.tensor([3.0, 5.0])
         rows = torch.stack([torch.arange(1.0, 65), torch.arange(64.0)], dim=1)
@@ -343,7 +343,7 @@ def test_when_bfloat16_is_used(numel, dtype, fast, expected, monkeypatch):
 
 @pytest.mark.parametrize("k", [1, 3, 20])
 def test_a_devices_own_route_finds_the_same_latents(k, monkeypatch):
-    """The route of a GPU, run on the CPU: an offer per token instead of one per block."""
+    """The route for GPUs, run on the CPU: an offer per token instead of one per chunk."""
     z, weights, exact = whole_numbers(7, 23, 6, 40, 9, 5)
     z[4] *= 9  # one loud token holds more than its share
     exact[4] = z[4].numpy().astype("f8") @ weights.W_enc_rows.numpy().T + weights.b_enc.numpy()

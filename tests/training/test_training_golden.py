@@ -11,8 +11,8 @@ from clip_sae.sae import Sae
 from clip_sae.training import TRAIN_VERSION, TrainTarget, train_saes
 
 
-def train(block, stream, folder, d_model) -> tuple[Sae, list[dict]]:
-    [(name, recipe)] = SaeRecipe.from_config("demo", block)
+def train(section, stream, folder, d_model) -> tuple[Sae, list[dict]]:
+    [(name, recipe)] = SaeRecipe.from_config("demo", section)
     target = TrainTarget(name, recipe, folder, {})
     train_saes([target], stream, d_model=d_model, device="cpu", progress=False, log=lambda _: None)
     with open(folder / "curve.csv") as file:
@@ -88,8 +88,8 @@ def test_a_planted_dictionary_is_found(name, planted, array_stream, tmp_path):
     leaves more. The SAE read back from its folder is as sparse as it was in training.
     """
     x, directions = planted()
-    block = {**RECOVERY, **FOUND_WITH[name]}
-    sae, rows = train(block, array_stream(x, 256), tmp_path, x.shape[1])
+    section = {**RECOVERY, **FOUND_WITH[name]}
+    sae, rows = train(section, array_stream(x, 256), tmp_path, x.shape[1])
     cosines = (directions @ sae.W_dec.numpy().T).max(axis=1)
     print(f"{name}: mean max cosine {cosines.mean():.4f}")
     assert cosines.mean() > 0.95
@@ -100,7 +100,7 @@ def test_a_planted_dictionary_is_found(name, planted, array_stream, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "block",
+    "section",
     [
         {"architecture": "topk", "k": 2},
         {"architecture": "topk", "k": 2, "form": "prisma_compat"},
@@ -111,16 +111,16 @@ def test_a_planted_dictionary_is_found(name, planted, array_stream, tmp_path):
     ],
     ids=["aux_k", "ghost_topk", "ghost_vanilla", "batchtopk", "matryoshka", "jumprelu"],
 )
-def test_dead_latents_come_back(block, planted, array_stream, tmp_path):
+def test_dead_latents_come_back(section, planted, array_stream, tmp_path):
     x, _ = planted()
-    block = {**RECOVERY, **block, "epochs": 8, "dead_window_tokens": 600, "expansion_factor": 8}
-    _, rows = train(block, array_stream(x, 256), tmp_path, x.shape[1])
+    section = {**RECOVERY, **section, "epochs": 8, "dead_window_tokens": 600, "expansion_factor": 8}
+    _, rows = train(section, array_stream(x, 256), tmp_path, x.shape[1])
     assert max(row["dead_latents"] for row in rows) > 0
     assert any(row["aux_loss"] > 0 for row in rows)
     assert rows[-1]["revived_latents"] > 0
 
 
-GOLDEN_BLOCKS = {
+GOLDEN_SECTIONS = {
     "vanilla": {"architecture": "vanilla", "l1_coefficient": 6.0, "ghost_grads": True},
     "vanilla_free_norm": {"architecture": "vanilla", "l1_coefficient": 0.5, "decoder_norm": "free"},
     "vanilla_prisma": {
@@ -223,21 +223,21 @@ GOLDEN = {
 }
 
 
-@pytest.mark.parametrize("name", GOLDEN_BLOCKS)
+@pytest.mark.parametrize("name", GOLDEN_SECTIONS)
 def test_numbers_are_those_of_this_train_version(name, planted, array_stream, tmp_path):
     """If this fails on purpose, raise TRAIN_VERSION in planning/versions.py and renew GOLDEN."""
     assert TRAIN_VERSION == 2
-    block = {
+    section = {
         **RECOVERY,
         "expansion_factor": 6,
         "input_norm": "layer_norm",
         "epochs": 8,
         "warmup_steps": 5,
         "dead_window_tokens": 256,
-        **GOLDEN_BLOCKS[name],
+        **GOLDEN_SECTIONS[name],
     }
     x, _ = planted(n_tokens=1200, seed=5)
-    sae, rows = train(block, array_stream(x, 256), tmp_path, x.shape[1])
+    sae, rows = train(section, array_stream(x, 256), tmp_path, x.shape[1])
     first, last = rows[0], rows[-1]
     found = {
         "first_loss": first["loss"],

@@ -1,13 +1,14 @@
-"""Hand-written gradients against autograd on dense formulas, in float64."""
-
-import dataclasses
+"""Fast passes and the pass by autograd against dense formulas, in float64."""
 
 import pytest
 import torch
 
-from clip_sae.planning.recipes import ARCHITECTURES, SaeRecipe
-from clip_sae.training import blocks, codes, entries
+from clip_sae.architectures import architectures, pre_activations
+from clip_sae.planning.recipes import SaeRecipe
+from clip_sae.training import codes, entries, learner, workspace
+from clip_sae.training.fast import FAST
 from clip_sae.training.learner import Learner
+from clip_sae.training.method import Method
 from clip_sae.training.parallel import Replicas
 from clip_sae.training.targets import BatchTargets
 from clip_sae.training.weights import Weights
@@ -40,9 +41,9 @@ RECIPES = {
 }
 
 
-def make_recipe(block, input_norm="layer_norm") -> SaeRecipe:
-    block = {"expansion_factor": 3, "input_norm": input_norm, **block}
-    return SaeRecipe.from_config("demo", block)[0][1]
+def make_recipe(section, input_norm="layer_norm") -> SaeRecipe:
+    section = {"expansion_factor": 3, "input_norm": input_norm, **section}
+    return SaeRecipe.from_config("demo", section)[0][1]
 
 
 def random_weights(seed=0) -> Weights:
@@ -67,101 +68,45 @@ def hand_gradients(recipe, weights, x, dead, *, steps_done=0, replicas=ALONE):
 
     `weights` are changed before it: the arrays of an architecture's own, and free rows' norms.
     """
-    learner = Learner(recipe, weights, 10, Workspace(), replicas)
-    learner.steps_done = steps_done
+    one = Learner(recipe, weights, 10, Workspace(), replicas)
+    one.steps_done = steps_done
     spread = torch.linspace(-0.4, 0.4, D_SAE, dtype=weights.b_dec.dtype)
-    for own in (weights.threshold, weights.b_gate, weights.r_mag):
-        if own is not None:
-            own += spread if own is not weights.threshold else spread.abs()
+    for name, own in weights.own.items():
+        own += spread.abs() if name == "threshold" else spread
     if recipe.decoder_norm == "free":
         weights.W_dec *= 1.3 + spread.unsqueeze(1)
     with torch.no_grad():
-        losses = learner.backward(BatchTargets(x).get(recipe.input_norm, recipe.form), dead)
-    return losses, learner.grads.tensors()
+        losses = one.backward(BatchTargets(x).get(recipe.input_norm, recipe.form), dead)
+    return losses, one.grads.tensors()
 
 
-class Step(torch.autograd.Function):
-    """1[p > θ] with the rectangle of width ε as its derivative."""
-
-    @staticmethod
-    def forward(ctx, p, theta, width):
-        ctx.save_for_backward(((p - theta).abs() < width / 2).to(p) / width)
-        return (p > theta).to(p)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (rectangle,) = ctx.saved_tensors
-        return None, -(rectangle * grad).sum(0), None
-
-
-class Jump(torch.autograd.Function):
-    """p 1[p > θ]; θ gets the rectangle's gradient times θ, p only that of an open gate."""
-
-    @staticmethod
-    def forward(ctx, p, theta, width):
-        ctx.save_for_backward(p > theta, theta * ((p - theta).abs() < width / 2).to(p) / width)
-        return p * (p > theta)
-
-    @staticmethod
-    def backward(ctx, grad):
-        open_gate, pull = ctx.saved_tensors
-        return grad * open_gate, -(pull * grad).sum(0), None
-
-
-def latents_and_sparsity(recipe: SaeRecipe, w: dict, pre):
-    """f and the sparsity term of an architecture; `pre` without b_enc for gated."""
-    l1 = recipe.l1_coefficient or 0
-    match recipe.architecture:
-        case "vanilla":
-            norms = w["W_dec"].norm(dim=1) if recipe.decoder_norm == "free" else 1.0
-            return pre.relu(), l1 * (pre.relu() * norms).sum(1).mean()
-        case "topk":
-            return pre.relu() * (pre >= pre.topk(recipe.k, dim=1).values[:, -1:]), 0.0
-        case "batchtopk" | "matryoshka":
-            cut = pre.flatten().topk(recipe.k * len(pre)).values[-1]
-            return pre.relu() * (pre >= cut), 0.0
-        case "jumprelu":
-            l0 = Step.apply(pre, w["threshold"], recipe.bandwidth).sum(1).mean()
-            term = recipe.l0_coefficient * l0
-            if recipe.target_l0:
-                term = recipe.l0_coefficient * (l0 / recipe.target_l0 - 1) ** 2
-            return Jump.apply(pre, w["threshold"], recipe.bandwidth), term
-        case "gated":
-            gate = pre + w["b_gate"]
-            magnitude = (pre * w["r_mag"].exp() + w["b_enc"]).relu()
-            return magnitude * (gate > 0), l1 * gate.relu().sum(1).mean()
-    raise AssertionError(recipe.architecture)
-
-
-def autograd_losses(recipe: SaeRecipe, w: dict, x, dead):
-    """The formulas of each architecture's paper, dense, as one would write them there."""
+def autograd_losses(recipe: SaeRecipe, w: Weights, x, dead):
+    """Return (reconstruction, sparsity, revival) of the architecture's formula."""
     mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True)
     z = (x - mean) / (std + 1e-5)
     if recipe.input_norm == "none":
         mean, std, z = torch.zeros_like(mean), torch.ones_like(std), x
-    pre = (z - w["b_dec"]) @ w["W_enc_rows"].T
-    if recipe.architecture != "gated":
-        pre = pre + w["b_enc"]
-    latents, sparsity = latents_and_sparsity(recipe, w, pre)
-    z_hat = latents @ w["W_dec"] + w["b_dec"]
+    latents, sparsity, frozen = recipe.own.encode(z - w.b_dec, w)
+    z_hat = latents @ w.W_dec + w.b_dec
     if recipe.form == "standard":
-        error, loss = z - z_hat, (z - z_hat).square().sum(1).mean()
+        error = z - z_hat
+        nested = recipe.own.nested(D_SAE)
+        parts = [latents[:, :m] @ w.W_dec[:m] + w.b_dec for m in nested]
+        loss = sum((z - part).square().sum(1).mean() for part in parts) / len(nested)
     else:
         error = x - (z_hat * std + mean)
         divisor = x if recipe.form == "patchsae" else x - x.mean(0)
         loss = (error.square() / divisor.norm(dim=1, keepdim=True)).mean()
-    if recipe.architecture == "matryoshka":
-        nested = [latents[:, :m] @ w["W_dec"][:m] + w["b_dec"] for m in (4, 9, 18)]
-        loss = sum((z - part).square().sum(1).mean() for part in nested) / 3
-    if recipe.architecture == "gated":
-        frozen = (pre + w["b_gate"]).relu() @ w["W_dec"].detach() + w["b_dec"].detach()
-        sparsity = sparsity + (z - frozen).square().sum(1).mean()
+    if frozen is not None:
+        z_gate = frozen @ w.W_dec.detach() + w.b_dec.detach()
+        sparsity = sparsity + (z - z_gate).square().sum(1).mean()
+    pre = pre_activations(z - w.b_dec, w)
     aux = auxiliary(recipe, w, pre, error.detach(), loss.detach(), dead)
     return loss, torch.as_tensor(sparsity, dtype=torch.float64), aux
 
 
 def auxiliary(recipe, w, pre, error, loss, dead):
-    dead_pre, dead_rows = pre[:, dead], w["W_dec"][dead]
+    dead_pre, dead_rows = pre[:, dead], w.W_dec[dead]
     k_aux = recipe.aux_latents(D_MODEL)
     if k_aux:
         kth = dead_pre.topk(min(k_aux, len(dead)), dim=1).values[:, -1:]
@@ -179,13 +124,15 @@ def auxiliary(recipe, w, pre, error, loss, dead):
     return ((loss / (squares + 1e-6)).detach() * squares).mean()
 
 
-@pytest.fixture(params=["dense", "sparse", "sparse_without_mkl"])
+@pytest.fixture(params=["dense", "sparse", "sparse_without_mkl", "autograd"])
 def route(request, monkeypatch):
-    """Which products a vanilla SAE takes; several blocks of tokens in each."""
-    monkeypatch.setattr(blocks, "BLOCK_TOKENS", 7)
+    """Dense or sparse products of a fast pass, in several chunks; or the pass by autograd."""
+    monkeypatch.setattr(workspace, "CHUNK_TOKENS", 7)
     monkeypatch.setattr(entries, "SPARSE_BELOW", 0.0 if request.param == "dense" else 2.0)
     if request.param == "sparse_without_mkl":
         monkeypatch.setattr(codes.torch.backends.mkl, "is_available", lambda: False)
+    if request.param == "autograd":
+        monkeypatch.setattr(learner, "method_of", lambda own: Method)
     return request.param
 
 
@@ -195,10 +142,10 @@ def test_gradients_equal_autograd(name, input_norm, route):
     recipe = make_recipe(RECIPES[name], input_norm)
     weights, x = random_weights(), random_tokens()
     losses, found = hand_gradients(recipe, weights, x, DEAD)
-    w = {key: t.detach().clone().requires_grad_() for key, t in weights.tensors().items()}
-    loss, sparsity, aux = autograd_losses(recipe, w, x, DEAD)
+    leaves = {key: t.detach().clone().requires_grad_() for key, t in weights.tensors().items()}
+    loss, sparsity, aux = autograd_losses(recipe, Weights.of(leaves), x, DEAD)
     (loss + sparsity + aux).backward()
-    for key, tensor in w.items():
+    for key, tensor in leaves.items():
         torch.testing.assert_close(found[key], tensor.grad, rtol=1e-9, atol=1e-11, msg=key)
     target = BatchTargets(x).get(recipe.input_norm, recipe.form)
     figures = losses.figures(target)
@@ -207,17 +154,30 @@ def test_gradients_equal_autograd(name, input_norm, route):
     assert figures["aux_loss"] == pytest.approx(aux.item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["vanilla_free_norm", "topk", *sorted(FAST.keys() - {"topk"})])
+def test_a_training_by_autograd_ends_where_the_fast_pass_does(name, monkeypatch):
+    recipe = make_recipe(RECIPES[name])
+    found = []
+    for method in (FAST[recipe.architecture], Method):
+        monkeypatch.setattr(learner, "method_of", lambda own, method=method: method)
+        one = Learner(recipe, random_weights(), 12, Workspace())
+        with torch.no_grad():
+            for seed in range(12):
+                figures = one.step(BatchTargets(random_tokens(seed)), measure=True)
+        assert figures.keys() >= {"loss", "l0"}
+        found.append((one.state(), figures, one.method.to_sae(one.weights, "none").state_dict()))
+    torch.testing.assert_close(*found, rtol=1e-6, atol=1e-9)
+
+
 def test_every_array_of_every_architecture_has_a_gradient():
-    """What the comparison above compares: all of Weights, and no gradient that is always zero."""
-    seen = set()
-    for name, block in RECIPES.items():
+    """The comparison above covers all architectures, and no gradient that is always zero."""
+    for name, section in RECIPES.items():
         weights = random_weights()
-        _, found = hand_gradients(make_recipe(block), weights, random_tokens(), DEAD)
+        _, found = hand_gradients(make_recipe(section), weights, random_tokens(), DEAD)
         assert set(found) == set(weights.tensors())
         assert all(gradient.abs().sum() > 0 for gradient in found.values()), name
-        seen |= set(found)
-    assert seen == {field.name for field in dataclasses.fields(Weights)}
-    assert {block["architecture"] for block in RECIPES.values()} == set(ARCHITECTURES)
+    names = {section["architecture"] for section in RECIPES.values()}
+    assert names == set(architectures()) == set(FAST)
 
 
 @pytest.mark.parametrize("name", ["vanilla", "vanilla_free_norm", "jumprelu_target", "gated"])
@@ -264,10 +224,10 @@ def test_a_step_without_dead_latents_has_no_auxiliary_loss(name):
     ],
 )
 def test_auxiliary_losses_move_the_dead_rows_and_no_others(name):
-    block = RECIPES[name]
-    if block["architecture"] in ("topk", "batchtopk", "matryoshka") and "form" not in block:
-        block = {**block, "aux_k": 9}
-    recipe = make_recipe(block)
+    section = RECIPES[name]
+    if section["architecture"] in ("topk", "batchtopk", "matryoshka") and "form" not in section:
+        section = {**section, "aux_k": 9}
+    recipe = make_recipe(section)
     x = random_tokens()
     _, with_aux = hand_gradients(recipe, random_weights(), x, DEAD)
     _, without = hand_gradients(recipe, random_weights(), x, DEAD[:0])
@@ -307,7 +267,7 @@ def test_ghost_grads_survive_a_batch_of_one_token(name):
 
 def test_dense_and_sparse_routes_agree_in_float32(monkeypatch):
     recipe = make_recipe(VANILLA)
-    weights = Weights(**{k: t.float() for k, t in random_weights().tensors().items()})
+    weights = Weights.of({k: t.float() for k, t in random_weights().tensors().items()})
     found = []
     for threshold in (0.0, 2.0):
         monkeypatch.setattr(entries, "SPARSE_BELOW", threshold)

@@ -23,7 +23,7 @@ from clip_sae.training import TrainingError, is_finished, train_saes
 from clip_sae.training.parallel import Replicas
 
 # Ghost gradients need the whole batch's error and are refused in several processes.
-SHARED = [name for name, block in RECIPES.items() if not make_recipe(block).ghost_grads]
+SHARED = [name for name, section in RECIPES.items() if not make_recipe(section).ghost_grads]
 GHOSTS = {"architecture": "vanilla", "l1_coefficient": 0.3, "ghost_grads": True}
 D_MODEL, PROCESSES = 8, 2
 QUIET = {"d_model": D_MODEL, "device": "cpu", "threads": 1, "progress": False}
@@ -44,7 +44,7 @@ def figures(name: str, replicas: Replicas) -> dict[str, torch.Tensor]:
 
 
 def work(rank: int, folder: str) -> None:
-    """What each process does: a step of every recipe, then a whole training."""
+    """Run one process: a step of every recipe, then a whole training."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo",

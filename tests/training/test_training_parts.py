@@ -7,17 +7,16 @@ import pytest
 import torch
 
 from clip_sae.planning.recipes import SaeRecipe
-from clip_sae.training.adam import Adam
 from clip_sae.training.learner import normalise_rows_, remove_parallel_
-from clip_sae.training.schedules import lr_factor
+from clip_sae.training.optimiser import Adam, lr_factor
 from clip_sae.training.source import DeviceCopies, StartingPoints, TrainingError
 from clip_sae.training.targets import BatchTargets
 from clip_sae.training.weights import centre, geometric_median, initial_weights
 
 
 def recipe(**changes) -> SaeRecipe:
-    block = {"architecture": "vanilla", "expansion_factor": 2, "l1_coefficient": 0.1, **changes}
-    return SaeRecipe.from_config("demo", block)[0][1]
+    section = {"architecture": "vanilla", "expansion_factor": 2, "l1_coefficient": 0.1, **changes}
+    return SaeRecipe.from_config("demo", section)[0][1]
 
 
 def test_standard_cosine_with_warm_up():

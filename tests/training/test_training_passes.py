@@ -13,7 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from clip_sae.planning.recipes import ARCHITECTURES, SaeRecipe
+from clip_sae.architectures import architectures
+from clip_sae.planning.recipe_values import keys_of
+from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.sae import Sae
 from clip_sae.training import TrainingError, TrainTarget, is_finished, passes, train_saes
 from clip_sae.training.checkpoint import CURVE_COLUMNS
@@ -33,7 +35,7 @@ VANILLA = {"architecture": "vanilla", "l1_coefficient": [0.3, 3.0], "ghost_grads
 TOPK = {"architecture": "topk", "k": 2, **COMMON}
 PRISMA = {"architecture": "topk", "k": 3, "form": "prisma_compat", **COMMON}
 MIXED = {
-    "architecture": list(ARCHITECTURES),
+    "architecture": list(architectures()),
     "k": 2,
     "l1_coefficient": 0.3,
     "l0_coefficient": 0.1,
@@ -43,19 +45,19 @@ MIXED = {
 ALL = (VANILLA, {**VANILLA, "decoder_norm": "free"}, TOPK, PRISMA, MIXED)
 
 
-def mixed(*architectures: str) -> dict:
-    """MIXED for a few of its architectures, without the keys that none of them knows."""
-    idle = set.intersection(*(set(ARCHITECTURES[name].refuses) for name in architectures))
-    block = {key: value for key, value in MIXED.items() if key not in idle}
-    return {**block, "architecture": list(architectures)}
+def mixed(*names: str) -> dict:
+    """Return MIXED for a few of its architectures, without the keys that none of them knows."""
+    known = set(keys_of(SaeRecipe)).union(*(keys_of(architectures()[name]) for name in names))
+    section = {key: value for key, value in MIXED.items() if key in known}
+    return {**section, "architecture": list(names)}
 
 
-def targets(folder, *blocks, metadata=None) -> list[TrainTarget]:
-    """One target per variant of each block, in folders of their own."""
+def targets(folder, *sections, metadata=None) -> list[TrainTarget]:
+    """Return one target per variant of each section, in folders of their own."""
     return [
         TrainTarget(name, recipe, folder / f"{i}_{name}", metadata or {"store": "abc"})
-        for i, block in enumerate(blocks)
-        for name, recipe in SaeRecipe.from_config("demo", block)
+        for i, section in enumerate(sections)
+        for name, recipe in SaeRecipe.from_config("demo", section)
     ]
 
 
@@ -94,7 +96,7 @@ def test_a_pass_leaves_a_curve_and_a_sae_and_nothing_else(tmp_path, stream, quie
 def test_companions_change_no_bit(tmp_path, stream, quiet):
     together = targets(tmp_path / "together", *ALL)
     train_saes(together, stream(), **quiet)
-    assert {target.recipe.architecture for target in together} == set(ARCHITECTURES)
+    assert {target.recipe.architecture for target in together} == set(architectures())
     for target in targets(tmp_path / "alone", *ALL):
         train_saes([target], stream(), **quiet)
     for target in together:
@@ -214,7 +216,7 @@ def test_a_new_architecture_of_a_sweep_is_trained_and_no_other(tmp_path, stream,
 def test_a_checkpoint_holds_all_that_decides_the_steps_to_come(
     architecture, tmp_path, stream, quiet
 ):
-    """Also what is no weight of every SAE: running threshold, thresholds, gates."""
+    """Including arrays that only some SAEs have: running threshold, thresholds, gates."""
     [target] = targets(tmp_path, mixed(architecture))
     with pytest.raises(KeyboardInterrupt):
         train_saes([target], stream(fail_at=16), checkpoint_every_steps=3, **quiet)
@@ -356,12 +358,12 @@ def test_progress_says_what_matters(tmp_path, stream, quiet, capsys):
 
 
 def test_a_diverged_sae_does_not_take_the_others_with_it(tmp_path, stream, quiet):
-    block = {**VANILLA, "l1_coefficient": 0.3, "lr": [3e-3, 1e30], "clip_norm": None}
-    both = targets(tmp_path / "both", block)
+    section = {**VANILLA, "l1_coefficient": 0.3, "lr": [3e-3, 1e30], "clip_norm": None}
+    both = targets(tmp_path / "both", section)
     with pytest.raises(TrainingError, match=r"lr-1e30: the loss is (nan|inf)"):
         train_saes(both, stream(), **quiet)
     assert [is_finished(target, D_MODEL) for target in both] == [True, False]
-    alone = targets(tmp_path / "alone", {**block, "lr": [3e-3]})
+    alone = targets(tmp_path / "alone", {**section, "lr": [3e-3]})
     train_saes(alone, stream(), **quiet)
     name = "sae_weights.safetensors"
     assert files(both[0])[name] == files(alone[0])[name]

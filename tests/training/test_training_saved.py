@@ -9,14 +9,14 @@ import torch
 from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.sae import Sae
 from clip_sae.training.learner import Learner
+from clip_sae.training.method import DECAY, RunningThreshold
 from clip_sae.training.targets import BatchTargets
-from clip_sae.training.threshold import DECAY, RunningThreshold
 from clip_sae.training.weights import initial_weights
 from clip_sae.training.workspace import Workspace
 
 D_MODEL, STEPS = 16, 60
 VANILLA = {"architecture": "vanilla", "l1_coefficient": 0.3}
-BLOCKS = {
+SECTIONS = {
     "vanilla": VANILLA,
     "vanilla_free_norm": {**VANILLA, "decoder_norm": "free"},
     "topk": {"architecture": "topk", "k": 3},
@@ -34,14 +34,14 @@ SAELENS_WORDS = {
 
 @pytest.fixture(params=["none", "layer_norm"])
 def trained(request, planted):
-    """Return a function that trains a block and gives (learner, held-out tokens)."""
+    """Return a function that trains a section and gives (learner, held-out tokens)."""
     x, _ = planted(n_tokens=4000)
     x = torch.from_numpy(x)
 
     def train(name, steps=STEPS):
-        block = {"expansion_factor": 3, "lr": 1e-2, "warmup_steps": 5, **BLOCKS[name]}
-        block["input_norm"] = request.param
-        [(_, recipe)] = SaeRecipe.from_config("demo", block)
+        section = {"expansion_factor": 3, "lr": 1e-2, "warmup_steps": 5, **SECTIONS[name]}
+        section["input_norm"] = request.param
+        [(_, recipe)] = SaeRecipe.from_config("demo", section)
         start = initial_weights(
             D_MODEL,
             recipe.d_sae(D_MODEL),
@@ -92,7 +92,7 @@ def formula(learner, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     return f, (f @ w["W_dec"] + w["b_dec"]) * std + mean
 
 
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize("name", SECTIONS)
 def test_the_folder_encodes_as_it_was_trained(name, trained, tmp_path):
     learner, x = trained(name)
     sae = saved(learner, tmp_path)
@@ -120,7 +120,7 @@ def test_the_running_threshold_keeps_k_on_tokens_never_seen(name, trained, tmp_p
     assert sae.threshold.unique().numel() == 1 and sae.threshold[0] > 0
     f = sae(x).latents
     l0 = float((f > 0).sum(dim=1).float().mean())
-    assert l0 == pytest.approx(BLOCKS[name]["k"], rel=0.1)
+    assert l0 == pytest.approx(SECTIONS[name]["k"], rel=0.1)
     assert (f > 0).sum(dim=1).unique().numel() > 1  # as many as a token needs, not k each
 
 
@@ -139,9 +139,9 @@ def test_the_running_threshold_is_a_mean_from_its_first_value_on():
 
 
 def test_gates_and_thresholds_have_moved(trained):
-    """Otherwise the tests above would compare SAEs that are no more than vanilla."""
+    """Otherwise the tests above would compare vanilla SAEs."""
     gated, _ = trained("gated")
-    assert gated.weights.b_gate.abs().min() > 0 and gated.weights.r_mag.std() > 0.01
+    assert gated.weights.own["b_gate"].abs().min() > 0 and gated.weights.own["r_mag"].std() > 0.01
     jumprelu, _ = trained("jumprelu")
-    moved = jumprelu.weights.threshold - jumprelu.recipe.initial_threshold
+    moved = jumprelu.weights.own["threshold"] - jumprelu.recipe.initial_threshold
     assert moved.abs().min() > 0.1 and moved.std() > 1e-3

@@ -14,10 +14,10 @@ from clip_sae.planning.architecture import Architecture, ModelSource, architectu
 from clip_sae.planning.augment_config import attack_mistakes, augment_mistakes
 from clip_sae.planning.mistakes import Checked
 from clip_sae.planning.questions import questions, with_questions
-from clip_sae.planning.recipes import RecipeError, SaeRecipe
+from clip_sae.planning.recipes import RecipeError, SaeRecipe, recipe_schema
 
-# Keys of an entry of `saes` that name its training data; the others are the recipe itself.
-SAE_DATA = ("dataset", "split", "hook", "layers", "stream")
+# Keys of an SAE's section that name its tokens; the rest is the recipe itself.
+TOKEN_KEYS = ("dataset", "split", "hook", "layers", "stream")
 
 
 class ConfigError(ValueError):
@@ -37,6 +37,7 @@ def validate_config(config: dict, schema_path: Path) -> dict:
     the model, names that refer to each other, recipes that can be trained.
     """
     schema = with_questions(yaml.safe_load(Path(schema_path).read_text(encoding="utf-8")))
+    schema["$defs"]["sae"]["properties"] |= recipe_schema()
     filled = copy.deepcopy(config)
     _fill_defaults(filled, schema, schema)
     validator = _with_references(filled)(schema)
@@ -47,9 +48,9 @@ def validate_config(config: dict, schema_path: Path) -> dict:
 
 
 def sae_recipes(config: dict, name: str) -> list[tuple[str, SaeRecipe]]:
-    """Return [(variant, recipe)] of one entry of `saes`."""
-    entry = {key: value for key, value in config["saes"][name].items() if key not in SAE_DATA}
-    return SaeRecipe.from_config(name, entry)
+    """Return [(variant, recipe)] of one section under `saes`."""
+    section = {key: value for key, value in config["saes"][name].items() if key not in TOKEN_KEYS}
+    return SaeRecipe.from_config(name, section)
 
 
 def _with_references(config: dict) -> type:

@@ -1,6 +1,7 @@
-"""Types and ranges of the single values in an SAE recipe, with one-sentence refusals.
+"""Keys of SAE recipes: type and range of one value, its default, and one line of help.
 
-Steering paper App. 10 names the keys. Standard library only, like recipes.py.
+Steering paper App. 10 names the keys. A dataclass carries them as the metadata of its fields;
+checks, the config's schema and the table of the documentation are made from them. No torch.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from types import MappingProxyType
 
 
 class RecipeError(ValueError):
@@ -18,115 +21,133 @@ class RecipeError(ValueError):
 
 @dataclass(frozen=True)
 class ValueRule:
-    """How one key's value is read: `parse` returns the canonical value or None."""
+    """Type and range of a value: `parse` returns the canonical value, or None for a wrong one.
+
+    `types` are JSON's names of the types that YAML may give, `choices` the known words.
+    """
 
     parse: Callable[[object], object]
     expected: str
-    optional: bool = False
+    types: tuple[str, ...]
+    choices: tuple[str, ...] = ()
+    nullable: bool = False
+
+    def or_null(self, meaning: str = "") -> ValueRule:
+        """Return the rule that also takes null, with what null means."""
+        expected = f"{self.expected}, or null{meaning}"
+        return ValueRule(self.parse, expected, (*self.types, "null"), self.choices, nullable=True)
 
 
-def _integer(low: int) -> Callable[[object], object]:
+@dataclass(frozen=True)
+class RecipeKey:
+    """One key of a recipe.
+
+    `default` is None for a required key, whose `example` error texts show. `sweeps`: a list trains
+    one SAE per value. `one_pass`: all SAEs of a recipe share the value. `latents`: the value is a
+    number of latents, so that the SAE must have as many.
+    """
+
+    rule: ValueRule
+    help: str
+    default: object
+    required: bool
+    example: object = None
+    sweeps: bool = True
+    one_pass: bool = False
+    latents: bool = False
+
+
+def key(
+    rule: ValueRule, help: str, *, default: object = MISSING, example: object = None, **facts: bool
+) -> object:
+    """Return a dataclass field for a key; without a default the key is required."""
+    required = default is MISSING
+    facts = {"sweeps": "array" not in rule.types and not facts.get("one_pass"), **facts}
+    found = RecipeKey(rule, help, None if required else default, required, example, **facts)
+    return field(default=default, metadata={"key": found})
+
+
+@cache
+def keys_of(kind: type) -> Mapping[str, RecipeKey]:
+    """Return the keys of a dataclass by name, in the order of its fields."""
+    found = {item.name: item.metadata["key"] for item in fields(kind) if "key" in item.metadata}
+    return MappingProxyType(found)
+
+
+def integer(low: int) -> ValueRule:
+    """Return the rule of whole numbers from `low` on."""
+
     def parse(value: object) -> object:
         whole = isinstance(value, int) and not isinstance(value, bool)
         return value if whole and value >= low else None
 
-    return parse
+    return ValueRule(parse, f"a whole number >= {low}", ("integer",))
 
 
-def _number(low: float, *, open_low: bool) -> Callable[[object], object]:
+def number(low: float = 0, *, above: bool = False) -> ValueRule:
+    """Return the rule of finite numbers from `low` on; `above`: without `low` itself."""
+
     def parse(value: object) -> object:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        fits = value > low if open_low else value >= low
+        fits = value > low if above else value >= low
         return float(value) if math.isfinite(value) and fits else None
 
-    return parse
+    return ValueRule(parse, f"a number {'>' if above else '>='} {low}", ("number",))
 
 
-def _choice(*options: str) -> ValueRule:
-    return ValueRule(lambda v: v if v in options else None, f"one of {', '.join(options)}")
+def choice(*options: str) -> ValueRule:
+    """Return the rule of one of some words."""
+    expected = f"one of {', '.join(options)}"
+    return ValueRule(lambda v: v if v in options else None, expected, ("string",), options)
 
 
-def _boolean(value: object) -> object:
-    return value if isinstance(value, bool) else None
-
-
-def _aux_k(value: object) -> object:
-    return value if value == "auto" else _integer(1)(value)
+def ascending_shares(value: object) -> object:
+    """Return shares in (0, 1] as a tuple if they ascend to 1, else None."""
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    shares = tuple(POSITIVE.parse(share) for share in value)
+    rising = all(a < b for a, b in itertools.pairwise(shares)) if None not in shares else False
+    return shares if rising and shares[-1] == 1 else None
 
 
 def _betas(value: object) -> object:
     if not isinstance(value, list | tuple) or len(value) != 2:
         return None
-    pair = tuple(_number(0, open_low=False)(beta) for beta in value)
+    pair = tuple(NOT_NEGATIVE.parse(beta) for beta in value)
     return pair if all(beta is not None and beta < 1 for beta in pair) else None
 
 
-def _prefixes(value: object) -> object:
-    if not isinstance(value, list | tuple) or not value:
+POSITIVE, NOT_NEGATIVE = number(above=True), number()
+WHOLE, COUNT = integer(0), integer(1)
+BOOLEAN = ValueRule(lambda v: v if isinstance(v, bool) else None, "true or false", ("boolean",))
+BETAS = ValueRule(_betas, "two numbers in [0, 1), as in [0.9, 0.999]", ("array",))
+SHARES = ValueRule(
+    ascending_shares, "ascending shares of d_sae that end with 1, as [0.25, 1.0]", ("array",)
+)
+COUNT_OR_AUTO = ValueRule(
+    lambda v: v if v == "auto" else COUNT.parse(v),
+    f"{COUNT.expected}, auto",
+    ("integer", "string"),
+)
+
+
+def check_value(recipe: str, name: str, key: RecipeKey, value: object) -> object:
+    """Return `value` in its canonical type, or raise RecipeError with what was expected."""
+    if value is None and (key.rule.nullable or key.required):
         return None
-    shares = tuple(_number(0, open_low=True)(share) for share in value)
-    rising = all(a < b for a, b in itertools.pairwise(shares)) if None not in shares else False
-    return shares if rising and shares[-1] == 1 else None
-
-
-_POSITIVE = ValueRule(_number(0, open_low=True), "a number > 0")
-_NOT_NEGATIVE = ValueRule(_number(0, open_low=False), "a number >= 0")
-_WHOLE = ValueRule(_integer(0), "a whole number >= 0")
-_COUNT = ValueRule(_integer(1), "a whole number >= 1")
-
-RULES = {
-    "architecture": _choice("vanilla", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"),
-    "form": _choice("standard", "prisma_compat", "patchsae"),
-    "expansion_factor": _COUNT,
-    "k": ValueRule(_integer(1), "a whole number >= 1", optional=True),
-    "l1_coefficient": ValueRule(_number(0, open_low=False), "a number >= 0", optional=True),
-    "decoder_norm": _choice("unit", "free"),
-    "l0_coefficient": ValueRule(_number(0, open_low=False), "a number >= 0", optional=True),
-    "target_l0": ValueRule(_number(0, open_low=True), "a number > 0, or null", optional=True),
-    "bandwidth": _POSITIVE,
-    "initial_threshold": _NOT_NEGATIVE,
-    "sparsity_warmup_steps": _WHOLE,
-    "prefixes": ValueRule(_prefixes, "ascending shares of d_sae that end with 1, as [0.25, 1.0]"),
-    "lr": _POSITIVE,
-    "batch_tokens": _COUNT,
-    "epochs": _POSITIVE,
-    "warmup_steps": _WHOLE,
-    "lr_schedule": _choice("cosine", "constant"),
-    "input_norm": _choice("none", "layer_norm"),
-    "ghost_grads": ValueRule(_boolean, "true or false"),
-    "aux_k": ValueRule(_aux_k, "a whole number >= 1, auto, or null for no AuxK", optional=True),
-    "aux_k_coefficient": _NOT_NEGATIVE,
-    "dead_window_tokens": _COUNT,
-    "clip_norm": ValueRule(
-        _number(0, open_low=True), "a number > 0, or null for no clipping", optional=True
-    ),
-    "seed": _WHOLE,
-    "data_seed": _WHOLE,
-    "tokens": _choice("all", "cls", "patch"),
-    "b_dec_init": _choice("geometric_median", "mean", "zeros"),
-    "init_tokens": _COUNT,
-    "adam_betas": ValueRule(_betas, "two numbers in [0, 1), as in [0.9, 0.999]"),
-}
-
-
-def check_value(name: str, key: str, value: object) -> object:
-    """Return `value` in its canonical type, or raise RecipeError saying what was expected."""
-    rule = RULES[key]
-    if value is None and rule.optional:
-        return None
-    parsed = rule.parse(value)
+    parsed = key.rule.parse(value)
     if parsed is None:
         raise RecipeError(
-            f"recipe {name!r}: {key} is {value!r} ({type(value).__name__}); "
-            f"expected {rule.expected}.{_hint(value, rule)}"
+            f"recipe {recipe!r}: {name} is {value!r} ({type(value).__name__}); "
+            f"expected {key.rule.expected}.{_hint(value, key.rule)}"
         )
     return parsed
 
 
-def suggestion(key: str, known: list[str]) -> str:
-    """' Did you mean …?' for a misspelt key, else an empty string."""
-    close = difflib.get_close_matches(str(key), known, n=1)
+def suggestion(name: object, known: list[str] | tuple[str, ...]) -> str:
+    """Return ' Did you mean …?' for a misspelt name, else an empty string."""
+    close = difflib.get_close_matches(str(name), known, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
@@ -136,7 +157,7 @@ def _hint(value: object, rule: ValueRule) -> str:
     try:
         number = float(value)
     except ValueError:
-        return ""
+        return suggestion(value, rule.choices)
     if rule.parse(number) is None and rule.parse(int(number) if number % 1 == 0 else None) is None:
         return ""
     # YAML 1.1 reads 1e-3 as a string: a float needs its decimal point there.

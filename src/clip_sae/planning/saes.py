@@ -24,7 +24,7 @@ TRAIN = Rule(
 
 @dataclass(frozen=True)
 class PlannedSae:
-    """One SAE: its recipe, where its weights lie, and the store it is trained on."""
+    """One SAE: its recipe, its layer, and the artefact of its weights."""
 
     name: str
     variant: str
@@ -44,7 +44,7 @@ class PlannedSae:
 
     @cached_property
     def read(self) -> SaeRead:
-        """The SAE as something that a step reads."""
+        """The SAE as a read of a step."""
         names = ("name", "variant", "label", "layer", "hook")
         facts = {name: getattr(self, name) for name in names}
         return SaeRead(self.artefact, facts | {"recipe": self.recipe.to_dict()})
@@ -54,15 +54,15 @@ class Saes:
     """Trained SAEs of a plan."""
 
     def training_key(self, name: str, layer: int) -> StoreKey:
-        """Which activations the SAEs of recipe `name` at `layer` are trained on."""
-        block = self.config["saes"][name]
-        return StoreKey(block["dataset"], block["split"], block["hook"], layer)
+        """Return the store that the SAEs of recipe `name` at `layer` are trained on."""
+        section = self.config["saes"][name]
+        return StoreKey(section["dataset"], section["split"], section["hook"], layer)
 
     def saes(self, name: str, layer: int) -> list[PlannedSae]:
-        """All variants of recipe `name` at `layer`: one training job, one pass over the tokens.
+        """Return all variants of recipe `name` at `layer`, which one job trains in one pass.
 
-        With `stream: true` they come from the images, and no store is read. What such an SAE is
-        made from differs, so its digest does too, although its weights are the same.
+        With `stream: true` their tokens come from the images, and no store is read. The inputs of
+        such an SAE differ, so its digest does too, although its weights are the same.
         """
         if (name, layer) not in self._saes:
             self._saes[name, layer] = self._planned_saes(name, layer)
@@ -88,7 +88,7 @@ class Saes:
         return planned
 
     def training_step(self, name: str, layer: int) -> Step:
-        """The training of all variants of a recipe at a layer; their records hold the recipes."""
+        """Return the training of all variants of a recipe at a layer."""
         key, saes = self.training_key(name, layer), self.saes(name, layer)
         if self.config["saes"][name]["stream"]:
             reads = {"clip": self.clip, "images": self.images(key.dataset)}
@@ -109,20 +109,20 @@ class Saes:
             for layer in self.layers(name):
                 self.training_step(name, layer)
 
-    def layer_of(self, block: Mapping) -> int:
-        """The layer of an analysis of one SAE; the last but one where its block names none."""
-        return layer_of(block, self.architecture)
+    def layer_of(self, section: Mapping) -> int:
+        """Return the layer of an analysis of one SAE; by default the last but one."""
+        return layer_of(section, self.architecture)
 
-    def sae_of(self, block: Mapping) -> PlannedSae:
-        """The SAE of an analysis of one SAE; of a recipe that sweeps, the first variant."""
-        return self.saes(block["recipe"], self.layer_of(block))[0]
+    def sae_of(self, section: Mapping) -> PlannedSae:
+        """Return the SAE of an analysis of one SAE; of a sweep, its first variant."""
+        return self.saes(section["recipe"], self.layer_of(section))[0]
 
     def layers(self, name: str) -> list[int]:
-        """The layers of recipe `name`, ascending."""
+        """Return the layers of recipe `name`, ascending."""
         return sorted(self.config["saes"][name]["layers"])
 
     def all_saes(self, name: str) -> list[PlannedSae]:
-        """All SAEs of recipe `name`: every layer, every variant."""
+        """Return all SAEs of recipe `name`: every layer, every variant."""
         return [sae for layer in self.layers(name) for sae in self.saes(name, layer)]
 
     @property

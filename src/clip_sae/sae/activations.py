@@ -1,8 +1,8 @@
-"""From pre-activations to latents: one small class per SAE architecture.
+"""From pre-activations to latents: the three ways in which a trained SAE is read.
 
-Steering paper Eq. 3: ReLU for the vanilla SAE, the k largest and then ReLU for TopK. JumpReLU is
-how every SAE with a threshold per latent is read (Rajamanoharan et al. 2024, arXiv 2407.14435, Eq.
-2): JumpReLU and Gated SAEs, and BatchTopK and Matryoshka SAEs once they are trained.
+Steering paper Eq. 3: ReLU for the vanilla SAE, the k largest and then ReLU for TopK. JumpReLU
+serves every SAE with a threshold per latent (Rajamanoharan et al. 2024, arXiv 2407.14435, Eq. 2):
+JumpReLU and Gated SAEs, and BatchTopK and Matryoshka SAEs once they are trained.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Activation(Protocol):
     def __call__(self, pre_acts: torch.Tensor, threshold: torch.Tensor | None) -> torch.Tensor: ...
 
     def config(self) -> dict:
-        """Keys that cfg.json needs beside the architecture."""
+        """Return the keys that cfg.json needs next to the architecture."""
 
 
 @dataclass(frozen=True)
-class Relu:
+class ReluActivation:
     saelens_name = "standard"
     has_threshold = False
 
@@ -42,7 +42,7 @@ class Relu:
 
 
 @dataclass(frozen=True)
-class TopK:
+class TopKActivation:
     """Keeps the k largest pre-activations of a token, then ReLU, so that L0 <= k."""
 
     k: int
@@ -61,7 +61,7 @@ class TopK:
 
 
 @dataclass(frozen=True)
-class JumpRelu:
+class JumpReluActivation:
     """Keeps a pre-activation that is above its latent's threshold, strictly, and above 0."""
 
     saelens_name = "jumprelu"
@@ -78,13 +78,13 @@ class JumpRelu:
 def make_activation(architecture: str, k: int | None, d_sae: int) -> Activation:
     """Return the activation of `architecture`; raises ValueError for an unknown one or a bad k."""
     if architecture == "vanilla":
-        return Relu()
+        return ReluActivation()
     if architecture == "topk":
         if k is None or not 1 <= k <= d_sae:
             raise ValueError(f"a topk SAE of {d_sae} latents needs 1 <= k <= {d_sae}; k is {k}.")
-        return TopK(k)
+        return TopKActivation(k)
     if architecture == "jumprelu":
-        return JumpRelu()
+        return JumpReluActivation()
     raise ValueError(f"unknown SAE architecture {architecture!r}; known: vanilla, topk, jumprelu.")
 
 

@@ -20,18 +20,18 @@ from clip_sae.planning.specs import file_sha256, write_bytes
 CONFIG_NAME = "cfg.json"
 WEIGHTS_NAME = "sae_weights.safetensors"
 SAELENS_FORMAT = "6.54.12"  # the release whose files this layout was checked against
-# SAELens' word for how an SAE is read -> ours
+# SAELens' word for reading an SAE -> ours
 ARCHITECTURES = {"standard": "vanilla", "topk": "topk", "jumprelu": "jumprelu"}
 INPUT_NORMS = ("none", "layer_norm", "constant_norm_rescale")  # SAELens' normalize_activations
 
 
 class SaeFileError(ValueError):
-    """An SAE folder that is damaged, incomplete or of a kind that cannot be read."""
+    """An SAE folder that is damaged, incomplete or of an unknown kind."""
 
 
 @dataclass(frozen=True)
 class LoadedSae:
-    """What one folder says: sizes, architecture, tensors by name, and our metadata.
+    """Content of one folder: sizes, architecture, tensors by name, and our metadata.
 
     `training_architecture` is how the SAE was trained, in SAELens' words.
     """
@@ -130,7 +130,7 @@ def _read_weights(folder: Path, expected_sha256: str | None) -> dict[str, torch.
     path = folder / WEIGHTS_NAME
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing, though cfg.json is there. Delete the folder and run snakemake."
+            f"{path} is missing, though cfg.json exists. Delete the folder and run snakemake."
         )
     content = path.read_bytes()
     try:
@@ -188,7 +188,7 @@ def _check_conventions(path: Path, config: dict, tensors: dict[str, torch.Tensor
     if activation != "relu":
         raise SaeFileError(
             f"{path}: the activation of this SAELens folder (before version 6) is {activation!r}, "
-            f"which architecture {config.get('architecture')!r} does not tell. "
+            f"which architecture {config.get('architecture')!r} does not imply. "
             f"Convert it: {command}"
         )
     if config.get("reshape_activations", "none") != "none" or config.get("hook_z_reshape"):

@@ -27,11 +27,11 @@ class Arrays:
     threshold: torch.Tensor | None = None
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The arrays that are there, by name."""
+        """Return the arrays that are not None, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def to(self, dtype: torch.dtype) -> Arrays:
-        """The same arrays in another precision."""
+        """Return the same arrays in another precision."""
         return Arrays(**{name: value.to(dtype) for name, value in self.tensors().items()})
 
 

@@ -34,7 +34,7 @@ class SaeOutput(NamedTuple):
 
 
 def token_statistics(x: torch.Tensor, input_norm: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what is subtracted from each token and what divides it, [..., 1] each.
+    """Return the number subtracted from each token and its divisor, [..., 1] each.
 
     layer_norm: mean and unbiased std over d_model; constant_norm_rescale: 0 and
     |x| / sqrt(d_model); none: 0 and 1.
@@ -97,13 +97,13 @@ class Sae(nn.Module):
         self.register_parameter("threshold", threshold if self.activation.has_threshold else None)
 
     def extra_repr(self) -> str:
-        """What `print(sae)` shows."""
+        """Return the line that `print(sae)` shows."""
         k = f", k={self.k}" if self.k is not None else ""
         norm = f"input_norm={self.input_norm!r}"
         return f"{self.architecture!r}, d_model={self.d_model}, d_sae={self.d_sae}{k}, {norm}"
 
     def encode(self, x: torch.Tensor) -> EncodeOutput:
-        """Return latents of tokens x [..., d_model] and what `decode` needs to undo the norm."""
+        """Return latents of tokens x [..., d_model] and the statistics that undo the norm."""
         self._check_width(x)
         mean, std = token_statistics(x, self.input_norm)
         z = normalise_tokens(x, mean, std, self.input_norm)
@@ -132,7 +132,7 @@ class Sae(nn.Module):
 
         `training_architecture`: standard, topk, batchtopk, jumprelu, gated, matryoshka_batchtopk;
         the SAE's own `training_architecture` by default. cfg.json is written last and whole, so
-        its presence means that the weights are there.
+        its presence means that the weights are complete.
         """
         save_folder(
             Path(folder),

@@ -1,7 +1,7 @@
-"""What a training leaves on disk: checkpoints while it runs, curve and SAE when it ends.
+"""Files of a training: checkpoints while it runs, curve and SAE when it ends.
 
 Steering paper App. 10. A folder is finished when cfg.json carries the target's digest and the
-weights have the recorded sha256; everything before that is resumed or redone.
+weights have the recorded sha256; anything else is resumed or redone.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class TrainTarget:
     metadata: dict = field(default_factory=dict)
 
     def digest(self, d_model: int) -> str:
-        """Name of all that decides the weights, training version included."""
+        """Return the hash of all that decides the weights, training version included."""
         recipe = self.recipe.to_dict()
         return digest(
             {
@@ -69,7 +69,7 @@ class TrainTarget:
 
 
 def is_finished(target: TrainTarget, d_model: int) -> bool:
-    """Return whether the target's folder holds this very SAE, complete and undamaged."""
+    """Return whether the target's folder holds exactly this SAE, complete and undamaged."""
     try:
         facts = read_config(Path(target.folder))["metadata"]["clip_sae"]
         same = facts["training"]["digest"] == target.digest(d_model)
@@ -96,7 +96,7 @@ def save_checkpoint(target: TrainTarget, learner: Learner, curve: list[dict], ke
 def load_checkpoint(
     target: TrainTarget, key: str
 ) -> tuple[dict[str, torch.Tensor], list[dict]] | None:
-    """Return (state, curve) of a checkpoint made under the same key, None if there is none."""
+    """Return (state, curve) of a checkpoint made under the same key, or None."""
     path = _checkpoint_path(target)
     if not path.is_file():
         return None
@@ -141,7 +141,7 @@ def finish(target: TrainTarget, learner: Learner, curve: list[dict], d_model: in
 
 
 def drop_checkpoint(target: TrainTarget) -> None:
-    """Remove the checkpoint, three times as large as the weights, if there is one."""
+    """Remove a checkpoint, three times as large as the weights."""
     shutil.rmtree(_checkpoint_path(target).parent, ignore_errors=True)
 
 
@@ -156,7 +156,7 @@ def write_curve(target: TrainTarget, curve: list[dict]) -> None:
 
 
 def _finite(value: float) -> float | None:
-    """JSON knows no NaN."""
+    """Return a number, or None for NaN and infinity, which JSON lacks."""
     return value if math.isfinite(value) else None
 
 

@@ -1,4 +1,4 @@
-"""Latents of a block of tokens, dense or sparse, with their hand-written gradients.
+"""Latents of a chunk of tokens, dense or sparse, with their hand-written gradients.
 
 Steering paper Eq. 3 and its derivatives; exact, tested against autograd in float64. Only non-zero
 latents have a gradient, so a sparse code costs 8 k d_model operations a token where autograd costs
@@ -10,52 +10,35 @@ from __future__ import annotations
 import functools
 import warnings
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 
 from clip_sae.training.weights import Weights
 
-# What one unit of a latent costs in the loss: a number, or one per latent.
+# Cost of one unit of a latent in the loss: a number, or one per latent.
 Penalty = float | torch.Tensor
 
 
-class Codes(Protocol):
-    """Latents f [token, latent] >= 0 of consecutive tokens."""
+@dataclass(frozen=True)
+class DenseCodes:
+    """Latents f [token, latent] >= 0 in full; `backward` overwrites `buffer` of the same shape."""
+
+    latents: torch.Tensor
+    buffer: torch.Tensor
 
     def decode(self, W_dec: torch.Tensor) -> torch.Tensor:
         """Return f W_dec [token, d_model]."""
+        return self.latents @ W_dec
 
     def backward(
         self, grads: Weights, z: torch.Tensor, g: torch.Tensor, W_dec: torch.Tensor, l1: Penalty
     ) -> None:
         """Add to `grads` the gradients of a loss with dL/d(f W_dec) = g and of Σ l1 f.
 
-        `z` [token, d_model] is the encoder's input; `l1` a number or [latent]. `b_dec` is left to
-        the caller, and so is what a penalty that depends on W_dec asks of it.
+        `z` [token, d_model] is the encoder's input; `l1` a number or [latent]. The caller adds the
+        gradient of `b_dec`, and that of a penalty that depends on W_dec.
         """
-
-    def sums(self) -> torch.Tensor:
-        """Return Σ over tokens of f [latent]."""
-
-    def n_active(self) -> int:
-        """Return the number of non-zero latents, over all tokens."""
-
-
-@dataclass(frozen=True)
-class DenseCodes:
-    """Latents [token, latent] in full; `buffer` of the same shape is overwritten by `backward`."""
-
-    latents: torch.Tensor
-    buffer: torch.Tensor
-
-    def decode(self, W_dec: torch.Tensor) -> torch.Tensor:
-        return self.latents @ W_dec
-
-    def backward(
-        self, grads: Weights, z: torch.Tensor, g: torch.Tensor, W_dec: torch.Tensor, l1: Penalty
-    ) -> None:
         grads.W_dec.addmm_(self.latents.T, g)
         d_pre = torch.mm(g, W_dec.T, out=self.buffer).add_(l1)
         # d_pre where the latent is active, else 0: ReLU's own backward, in place.
@@ -64,15 +47,20 @@ class DenseCodes:
         grads.b_enc.add_(d_pre.sum(dim=0))
 
     def sums(self) -> torch.Tensor:
+        """Return Σ over tokens of f [latent]."""
         return self.latents.sum(dim=0)
 
     def n_active(self) -> int:
+        """Return the number of non-zero latents, over all tokens."""
         return int(torch.count_nonzero(self.latents))
 
 
 @dataclass(frozen=True)
 class SparseCodes:
-    """Latents as compressed rows: `values[row_start[i]:row_start[i + 1]]` belong to token i."""
+    """Latents as compressed rows: `values[row_start[i]:row_start[i + 1]]` belong to token i.
+
+    It has the methods of `DenseCodes`.
+    """
 
     row_start: torch.Tensor  # int64 [token + 1]
     columns: torch.Tensor  # int64 [entry], the latent of each entry
@@ -87,7 +75,7 @@ class SparseCodes:
 
     @classmethod
     def concatenate(cls, parts: list[SparseCodes]) -> SparseCodes:
-        """Return the codes of consecutive blocks of tokens as one."""
+        """Return the codes of consecutive chunks of tokens as one."""
         if len(parts) == 1:
             return parts[0]
         starts, offset = [], 0
@@ -172,6 +160,9 @@ class SparseCodes:
         return Transposed(order, token[order], latent_start, len(self.row_start) - 1)
 
 
+Codes = DenseCodes | SparseCodes
+
+
 @dataclass(frozen=True)
 class Transposed:
     """Entries of SparseCodes by latent: `order` of the entries, the `token` of each, starts."""
@@ -213,7 +204,7 @@ def _compressed(
 
 @functools.cache
 def _silence_beta_notice() -> None:
-    """torch prints once per process that CSR tensors are in beta; that helps no user of ours."""
+    """Silence torch's notice, once per process, that CSR tensors are in beta."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         start = torch.tensor([0, 1])

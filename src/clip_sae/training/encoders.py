@@ -1,17 +1,16 @@
-"""Encoders for training: from tokens to codes, block by block, never all of d_sae at once.
+"""Encoders for training: from tokens to codes, chunk by chunk.
 
-Steering paper Eq. 3 (ReLU, TopK); Bussmann et al. 2024 (BatchTopK).
+Steering paper Eq. 3 (ReLU, TopK); Bussmann et al. 2024 (BatchTopK). `encode` yields (tokens, codes)
+that cover z [token, d_model] (b_dec subtracted) in order; codes are valid until the next ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 
-from clip_sae.training.blocks import blocks
 from clip_sae.training.codes import Codes, DenseCodes, SparseCodes
 from clip_sae.training.entries import is_sparse
 from clip_sae.training.parallel import Replicas
@@ -21,15 +20,7 @@ from clip_sae.training.selection import (
     pre_activations,
 )
 from clip_sae.training.weights import Weights
-from clip_sae.training.workspace import Workspace
-
-
-class Encoder(Protocol):
-    def encode(self, z: torch.Tensor, weights: Weights) -> Iterator[tuple[slice, Codes]]:
-        """Yield (tokens, codes) covering z [token, d_model] (b_dec subtracted) in order.
-
-        A code is valid until the next one is drawn.
-        """
+from clip_sae.training.workspace import Workspace, chunks
 
 
 @dataclass
@@ -40,11 +31,11 @@ class ReluEncoder:
 
     def encode(self, z: torch.Tensor, weights: Weights) -> Iterator[tuple[slice, Codes]]:
         sparse: list[SparseCodes] | None = None
-        for tokens in blocks(z):
+        for tokens in chunks(z):
             pre_acts = pre_activations(z[tokens], weights, self.workspace)
             active = pre_acts > 0 if on_cpu(z) else None
             if tokens.start == 0 and active is not None and is_sparse(active):
-                # Batches are shuffled, so the first block speaks for all of them.
+                # Batches are shuffled, so the first chunk is representative.
                 sparse = []
             if sparse is not None:
                 sparse.append(SparseCodes.at(pre_acts, active))
@@ -70,9 +61,9 @@ class TopKEncoder:
         selector = Selector(self.workspace)
         parts = [
             keep_largest(selector.candidates(z[tokens], weights, self.k), self.k)
-            for tokens in blocks(z)
+            for tokens in chunks(z)
         ]
-        # A replica's share of a small last batch may hold no token.
+        # A process's share of a small last batch may be empty.
         yield everything, SparseCodes.concatenate(parts or [SparseCodes.empty(z, d_sae)])
 
 
@@ -80,8 +71,8 @@ class TopKEncoder:
 class BatchTopKEncoder:
     """BatchTopK: the k x token largest pre-activations of the whole batch, then ReLU.
 
-    Each block offers more than its share, since tokens differ. If one had nothing left to offer,
-    what it held back might belong among the largest: then all blocks offer twice as much.
+    Each chunk offers more than its share, since tokens differ. If all offers of a chunk are kept,
+    it may have more of the largest, so all chunks then offer twice as much.
     `smallest_kept` is the smallest latent of the last batch (scalar), None if it has none.
     """
 
@@ -107,22 +98,22 @@ class BatchTopKEncoder:
         yield slice(0, len(z)), codes
 
     def _offers(self, z: torch.Tensor, weights: Weights, offered: int) -> SparseCodes:
-        """All positive entries that are among the `offered` x token largest of their block.
+        """Return all positive entries among the `offered` x token largest of their chunk.
 
-        On a device, each token is a block of its own.
+        On a device, each token is a chunk of its own.
         """
         if not on_cpu(z):
             codes = _top_k_on_device(z, weights, offered, self.workspace)
         else:
             selector = Selector(self.workspace)
-            parts = [selector.candidates(z[t], weights, offered, pooled=True) for t in blocks(z)]
+            parts = [selector.candidates(z[t], weights, offered, pooled=True) for t in chunks(z)]
             codes = SparseCodes.concatenate(parts or [SparseCodes.empty(z, len(weights.b_enc))])
         return codes.where(codes.values > 0)
 
     def _cut(self, values: torch.Tensor, count: int) -> torch.Tensor | None:
-        """The `count`-th largest of all processes' values, None if there are not that many.
+        """Return the `count`-th largest of all processes' values, None if they are fewer.
 
-        Of values that equal it all are kept, so that no order of tokens matters.
+        All values that equal it are kept, so that the order of tokens does not matter.
         """
         together = self.replicas.concatenate(values)
         if len(together) <= count:
@@ -130,12 +121,12 @@ class BatchTopKEncoder:
         return together.kthvalue(len(together) - count + 1).values
 
     def _exhausted(self, codes: SparseCodes, z: torch.Tensor, offered: int) -> bool:
-        """Whether a block of any process kept as much as it was asked for."""
+        """Return whether all offers of a chunk were kept, in any process."""
         kept = codes.row_start.diff()
         if not on_cpu(z):
             full = (kept >= offered).any()
         else:
-            sums = [int(kept[t].sum()) >= offered * (t.stop - t.start) for t in blocks(z)]
+            sums = [int(kept[t].sum()) >= offered * (t.stop - t.start) for t in chunks(z)]
             full = torch.tensor(any(sums))
         found = full.to(torch.int64)
         self.replicas.sum_(found)
@@ -143,14 +134,14 @@ class BatchTopKEncoder:
 
 
 def on_cpu(z: torch.Tensor) -> bool:
-    """Whether selection may look at values; on a device it keeps to what needs no waiting."""
+    """Return whether reading values is free; an accelerator would have to finish first."""
     return z.device.type == "cpu"
 
 
 def _top_k_on_device(
     z: torch.Tensor, weights: Weights, k: int, workspace: Workspace
 ) -> SparseCodes:
-    """k entries for every token, also those that ReLU closes: no size waits for the device."""
+    """Return k entries per token, zeros included, so the shape needs no device sync."""
     pre_acts = pre_activations(z, weights, workspace)
     values, columns = pre_acts.topk(k, dim=1, sorted=False)
     row_start = torch.arange(0, columns.numel() + 1, k, device=z.device)

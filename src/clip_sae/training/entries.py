@@ -1,4 +1,4 @@
-"""Pairs of token and latent that take part in a step: all of a block, or the few that matter.
+"""Pairs of token and latent that take part in a step: all of a chunk, or the few that matter.
 
 Not in the papers. JumpReLU and Gated write their formulas once, on values at such pairs; products
 are dense while many latents are near their threshold and sparse once few are.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,46 +19,32 @@ from clip_sae.training.codes import SparseCodes, Transposed, entries_of_product
 SPARSE_BELOW = 0.08
 
 
-class Entries(Protocol):
-    """Pairs (token, latent) of a block; `values` below have one number per pair."""
+class DenseEntries:
+    """All pairs (token, latent) of a chunk: `values` are [token, latent]."""
 
     def decode(self, values: torch.Tensor, W_dec: torch.Tensor) -> torch.Tensor:
         """Return Σ over latents of values · W_dec [token, d_model]."""
-
-    def product(self, g: torch.Tensor, W_dec: torch.Tensor) -> torch.Tensor:
-        """Return g W_decᵀ at the pairs; `g` [token, d_model]."""
-
-    def add_(self, out: torch.Tensor, values: torch.Tensor, tokens: torch.Tensor) -> None:
-        """Add Σ over tokens of values · `tokens` [token, d_model] to `out` [latent, d_model]."""
-
-    def total(self, values: torch.Tensor) -> torch.Tensor:
-        """Return Σ over tokens of values [latent]."""
-
-    def spread(self, per_latent: torch.Tensor) -> torch.Tensor:
-        """Return a number per latent [latent] so that it combines with values."""
-
-
-class DenseEntries:
-    """All pairs: values are [token, latent]."""
-
-    def decode(self, values: torch.Tensor, W_dec: torch.Tensor) -> torch.Tensor:
         return values @ W_dec
 
     def product(self, g: torch.Tensor, W_dec: torch.Tensor) -> torch.Tensor:
+        """Return g W_decᵀ at the pairs; `g` [token, d_model]."""
         return g @ W_dec.T
 
     def add_(self, out: torch.Tensor, values: torch.Tensor, tokens: torch.Tensor) -> None:
+        """Add Σ over tokens of values · `tokens` [token, d_model] to `out` [latent, d_model]."""
         out.addmm_(values.T, tokens)
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
+        """Return Σ over tokens of values [latent]."""
         return values.sum(dim=0)
 
     def spread(self, per_latent: torch.Tensor) -> torch.Tensor:
+        """Return a number per latent [latent] so that it combines with values."""
         return per_latent
 
 
 class SparseEntries:
-    """The pairs of `pattern`, in its order: values are [entry]."""
+    """The pairs of `pattern`, in its order: `values` are [entry]; as `DenseEntries` otherwise."""
 
     def __init__(self, pattern: SparseCodes) -> None:
         self._pattern = pattern
@@ -84,6 +69,9 @@ class SparseEntries:
         return per_latent[self._pattern.columns]
 
 
+Entries = DenseEntries | SparseEntries
+
+
 def entries_where(
     values: torch.Tensor, chosen: torch.Tensor
 ) -> tuple[Entries, torch.Tensor, torch.Tensor]:
@@ -99,5 +87,5 @@ def entries_where(
 
 
 def is_sparse(chosen: torch.Tensor) -> bool:
-    """Whether few enough of `chosen` [token, latent] are true."""
+    """Return whether few enough of `chosen` [token, latent] are true."""
     return np.count_nonzero(chosen.numpy()) < SPARSE_BELOW * chosen.numel()

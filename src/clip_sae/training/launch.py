@@ -41,14 +41,14 @@ class Tokens(Protocol):
     ) -> TokenStream:
         """Return the stream; for a GPU in its dtype on disk and in pinned memory.
 
-        `threads` make the tokens. Where that takes long, `progress` and `log` show how it goes.
+        `threads` make the tokens; `progress` and `log` report that where it takes long.
         """
         ...
 
 
 @dataclass(frozen=True)
 class StoreTokens:
-    """The tokens of a store, shuffled, as every process opens them for itself."""
+    """Tokens of a store, shuffled, which every process opens for itself."""
 
     path: Path
     batch_tokens: int
@@ -63,7 +63,7 @@ class StoreTokens:
         progress: bool = False,
         log: Callable[[str], None] = print,
     ) -> TokenStream:
-        """As `Tokens.open`; `threads` read the store."""
+        """Return the stream; see `Tokens.open`. `threads` read the store."""
         return TokenStream(
             ActivationStore(self.path),
             batch_tokens=self.batch_tokens,
@@ -90,64 +90,60 @@ def train_on_store(
     `processes` > 1: data parallel, process i on GPU i if `device` is not "cpu", else on
     `threads` // `processes` CPU threads. The result is that of one process up to rounding.
     """
-    common = {"checkpoint_every_steps": checkpoint_every_steps}
+    options = {"checkpoint_every_steps": checkpoint_every_steps}
+    shown = {"progress": progress, "log": log}
     on_gpu = device != "cpu" and torch.cuda.is_available()
     if processes == 1:
-        # A GPU leaves the job's cores to the reading; on a CPU they have the training to do.
-        shares = {"threads": threads if on_gpu else 1, "progress": progress, "log": log}
-        stream = tokens.open(on_gpu=on_gpu, **shares)
-        train_saes(
-            targets,
-            stream,
-            d_model=stream.d_model,
-            device=device,
-            threads=threads,
-            progress=progress,
-            log=log,
-            **common,
-        )
-        return
+        return _train(targets, tokens, on_gpu, threads, device=device, **options, **shown)
     if on_gpu and torch.cuda.device_count() < processes:
         raise TrainingError(
-            f"{processes} processes were asked for, each with a GPU of its own, and "
-            f"{torch.cuda.device_count()} are visible. Ask for fewer processes or more GPUs."
+            f"{processes} processes were requested, each with a GPU of its own, and "
+            f"{torch.cuda.device_count()} are visible. Request fewer processes or more GPUs."
         )
     share = max(1, threads // processes)
     log(f"training in {processes} processes, {'one GPU' if on_gpu else f'{share} threads'} each")
     with tempfile.TemporaryDirectory() as folder:
         meeting = f"file://{folder}/meeting"
-        work = pickle.dumps((targets, tokens, on_gpu, share, common, processes, meeting))
+        work = pickle.dumps((targets, tokens, on_gpu, share, options, processes, meeting))
         with _helpers(work, processes - 1):
-            _run(0, work, progress, log)
+            _run(0, work, **shown)
+
+
+def _train(
+    targets: list[TrainTarget],
+    tokens: Tokens,
+    on_gpu: bool,
+    threads: int,
+    *,
+    progress: bool,
+    log: Callable[[str], None],
+    **options: object,
+) -> None:
+    # A GPU leaves the job's cores to the reading; on a CPU training needs them.
+    readers = threads if on_gpu else 1
+    stream = tokens.open(on_gpu=on_gpu, threads=readers, progress=progress, log=log)
+    shown = {"progress": progress, "log": log}
+    train_saes(targets, stream, d_model=stream.d_model, threads=threads, **shown, **options)
 
 
 def _run(rank: int, work: bytes, progress: bool, log: Callable[[str], None]) -> None:
-    targets, tokens, on_gpu, threads, common, size, meeting = pickle.loads(work)
+    targets, tokens, on_gpu, threads, options, size, meeting = pickle.loads(work)
     if on_gpu:
         torch.cuda.set_device(rank)  # where events and pinned copies of this process belong
     torch.distributed.init_process_group(
         "nccl" if on_gpu else "gloo", init_method=meeting, rank=rank, world_size=size
     )
+    device = f"cuda:{rank}" if on_gpu else "cpu"
     try:
-        shares = {"threads": threads if on_gpu else 1, "progress": progress, "log": log}
-        stream = tokens.open(on_gpu=on_gpu, **shares)
-        train_saes(
-            targets,
-            stream,
-            d_model=stream.d_model,
-            device=f"cuda:{rank}" if on_gpu else "cpu",
-            threads=threads,
-            progress=progress,
-            log=log,
-            **common,
-        )
+        shown = {"progress": progress, "log": log}
+        _train(targets, tokens, on_gpu, threads, device=device, **options, **shown)
     finally:
         torch.distributed.destroy_process_group()
 
 
 @contextlib.contextmanager
 def _helpers(work: bytes, count: int) -> Iterator[None]:
-    """Run the other processes; none of them outlives this block."""
+    """Run the other processes; none of them outlives this context."""
     started = []
     try:
         for rank in range(1, count + 1):
@@ -157,7 +153,7 @@ def _helpers(work: bytes, count: int) -> Iterator[None]:
             started.append(process)
             process.stdin.write(work)
             process.stdin.close()
-        for process in started:  # one that died before they meet would be waited for in vain
+        for process in started:  # the meeting would wait forever for one that has died
             if process.stdout.readline() != READY:
                 raise TrainingError(
                     f"a process of the training could not start (exit code {process.wait()}); its "
@@ -177,7 +173,7 @@ def _helpers(work: bytes, count: int) -> Iterator[None]:
 
 
 def help_train() -> None:
-    """What the other processes run; their work comes through a pipe from the first one."""
+    """Run one of the other processes; its work comes through a pipe from the first."""
     work = sys.stdin.buffer.read()
     sys.stdout.buffer.write(READY)
     sys.stdout.buffer.flush()

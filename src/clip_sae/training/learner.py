@@ -1,8 +1,7 @@
 """One SAE while it is trained: one optimiser step, its state, its figures.
 
 Steering paper App. 10: Adam, gradient clipping, unit-norm decoder rows with the parallel gradient
-removed. Gradients are written by hand (codes.py and each architecture); nothing of width d_sae x
-batch is kept longer than a block of tokens.
+removed.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ from collections.abc import Iterator
 import torch
 
 from clip_sae.planning.recipes import SaeRecipe
-from clip_sae.training.adam import Adam
-from clip_sae.training.losses import Losses
-from clip_sae.training.methods import make_method
+from clip_sae.training.fast import method_of
+from clip_sae.training.losses import Losses, StepInput
+from clip_sae.training.optimiser import Adam, lr_factor, pressure
 from clip_sae.training.parallel import Replicas
 from clip_sae.training.revival import StepError, make_revival
-from clip_sae.training.schedules import lr_factor, pressure
 from clip_sae.training.targets import BatchTargets, Target
 from clip_sae.training.weights import Weights
 from clip_sae.training.workspace import Workspace
@@ -41,8 +39,9 @@ class Learner:
         d_sae, d_model = weights.W_dec.shape
         self.recipe, self.weights, self.total_steps = recipe, weights, total_steps
         self.replicas = replicas
-        self.method = make_method(recipe, d_sae, workspace, replicas)
-        self.method.add_arrays(weights)
+        self.method = method_of(recipe.own)(recipe.own, d_sae, workspace, replicas)
+        for name, value in recipe.own.start().items():
+            weights.own[name] = torch.full_like(weights.b_enc, value)
         self.grads = weights.zeros_like()
         self.revival = make_revival(recipe, d_model, workspace)
         self.steps_done = 0
@@ -77,17 +76,15 @@ class Learner:
         """Set `grads` to the gradients of the whole loss; `dead` [row] are the dead latents."""
         target = target.share(self.replicas.share(target.n_tokens))
         self.grads.zero_()
+        z = target.z - self.weights.b_dec
+        warmed = pressure(self.recipe, self.steps_done)
         losses = self.method.backward(
-            target,
-            self.weights,
-            self.grads,
-            pressure=pressure(self.recipe, self.steps_done),
-            count_active=count_active,
+            StepInput(target, z, self.weights, self.grads, warmed, count_active)
         )
         losses.squared = (losses.error * target.raw_scale).square().sum()
-        z = target.z - self.weights.b_dec
-        step = StepError(z, losses.error, losses.reconstruction, target.n_tokens)
-        losses.aux = self.revival.add(step, self.weights, self.grads, dead)
+        if self.revival and len(dead):
+            step = StepError(z, losses.error, losses.reconstruction, target.n_tokens)
+            losses.aux = self.revival.add(step, self.weights, self.grads, dead)
         # z = normed x - b_dec: the encoder's gradients reach b_dec through its input.
         into_input = self.method.input_gradient(self.weights, self.grads)
         self.grads.b_dec.sub_(into_input @ self.weights.W_enc_rows)
@@ -121,7 +118,7 @@ class Learner:
         return norm
 
     def _divisor(self, norm: torch.Tensor) -> torch.Tensor | None:
-        """What divides the gradients, at least 1, so that their norm is at most `clip_norm`."""
+        """Return the divisor, at least 1, that limits the gradients' norm to `clip_norm`."""
         if self.recipe.clip_norm is None:
             return None
         return ((norm + 1e-6) / self.recipe.clip_norm).clamp(min=1.0)
@@ -146,7 +143,7 @@ class Learner:
         return tensors
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Take over a state returned by `state`; the next step is the one it would have taken."""
+        """Continue from a state returned by `state`, to the same bits."""
         for group, arrays in self._groups().items():
             for name, tensor in arrays.tensors().items():
                 tensor.copy_(state[f"{group}.{name}"])
@@ -162,12 +159,12 @@ class Learner:
 
 
 def remove_parallel_(grad: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Remove from grad [latent, d_model] what is parallel to the unit `rows`, in place.
+    """Remove from grad [latent, d_model] its part parallel to the unit `rows`, in place.
 
-    Returns the norm of the whole gradient before, from the same reading of it.
+    Return the norm of the whole gradient before, from the same reading of it.
     """
     norms = []
-    for part in _row_blocks(rows):
+    for part in _row_chunks(rows):
         norms.append(torch.linalg.vector_norm(grad[part]))
         overlap = torch.linalg.vecdot(grad[part], rows[part]).unsqueeze(1)
         grad[part].addcmul_(rows[part], overlap, value=-1)
@@ -176,12 +173,12 @@ def remove_parallel_(grad: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 def normalise_rows_(rows: torch.Tensor) -> None:
     """Scale rows [latent, d_model] to unit norm, in place."""
-    for part in _row_blocks(rows):
+    for part in _row_chunks(rows):
         rows[part].div_(torch.linalg.vector_norm(rows[part], dim=1, keepdim=True))
 
 
-def _row_blocks(rows: torch.Tensor) -> Iterator[slice]:
-    """Slices over rows: small enough to stay in a core's cache; one for an accelerator."""
+def _row_chunks(rows: torch.Tensor) -> Iterator[slice]:
+    """Yield slices over rows that stay in a core's cache; one slice for an accelerator."""
     step = max(1, 2**20 // rows.shape[1]) if rows.device.type == "cpu" else len(rows)
     for start in range(0, len(rows), step):
         yield slice(start, start + step)

@@ -1,4 +1,4 @@
-"""What a step's forward and backward pass returns, and the pieces that all architectures share.
+"""Input and losses of a step, and the parts that the fast passes share.
 
 Steering paper Eq. 3. The reconstruction loss is Σ_i weight_i ‖target_i − scale_i ẑ_i‖²; see
 targets.py.
@@ -16,11 +16,27 @@ from clip_sae.training.targets import Target
 from clip_sae.training.weights import Weights
 
 
+@dataclass(frozen=True)
+class StepInput:
+    """Input of a step's forward and backward pass, and the gradients that it adds to.
+
+    `z` [token, d_model]: normed tokens minus b_dec. `pressure` in 0 … 1: the warm-up of the
+    sparsity term. `count_active`: whether `Losses.n_active` is needed.
+    """
+
+    target: Target
+    z: torch.Tensor
+    weights: Weights
+    grads: Weights
+    pressure: float
+    count_active: bool
+
+
 @dataclass
 class Losses:
     """One batch's losses (scalars), error [token, d_model], Σ over tokens of latents [latent].
 
-    `error` is target minus output, in the units of the loss; `aux` is what revives dead latents;
+    `error` is target minus output, in the units of the loss; `aux` revives dead latents;
     `squared` is the sum of squared errors in the units of x; `n_active` counts latents and tokens.
     """
 
@@ -34,7 +50,7 @@ class Losses:
 
     @classmethod
     def zero(cls, target: Target, weights: Weights) -> Losses:
-        """Losses to be added to; `error` is filled block by block."""
+        """Return losses to add to; `error` is filled chunk by chunk."""
 
         def zero(dtype: torch.dtype | None = None) -> torch.Tensor:
             return target.z.new_zeros((), dtype=dtype)
@@ -43,18 +59,18 @@ class Losses:
         return cls(zero(), zero(), zero(), error, sums, zero(torch.int64), zero())
 
     def count(self, codes: Codes, *, active: bool) -> None:
-        """Add a block's latents to `sums`, and to `n_active` where that is asked for."""
+        """Add a chunk's latents to `sums` and, if `active`, to `n_active`."""
         self.sums += codes.sums()
         if active:
             self.n_active += codes.n_active()
 
     def sums_over_tokens(self) -> list[torch.Tensor]:
-        """Everything that adds up over the shares of a batch."""
+        """Return everything that adds up over the shares of a batch."""
         scalars = [self.reconstruction, self.sparsity, self.aux, self.squared]
         return [*scalars, self.n_active, self.sums]
 
     def figures(self, target: Target) -> dict[str, float]:
-        """The losses, l0 and explained variance as numbers; l0 needs a count of the active."""
+        """Return losses, l0 and explained variance as numbers; l0 needs a count of the active."""
         return {
             "loss": float(self.reconstruction + self.sparsity + self.aux),
             "reconstruction_loss": float(self.reconstruction),
@@ -71,7 +87,7 @@ class Losses:
 def miss(
     target: Target, tokens: slice, z_hat: torch.Tensor, out: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (loss, dL/dẑ [token, d_model]) of a block; its error is written to `out`.
+    """Return (loss, dL/dẑ [token, d_model]) of a chunk; its error is written to `out`.
 
     `z_hat` [token, d_model] is the decoder's output, overwritten.
     """
@@ -81,27 +97,19 @@ def miss(
     return loss, out * (-2 * weight * target.scale[tokens])
 
 
-def reconstruct(
-    target: Target,
-    z: torch.Tensor,
-    blocks: Iterable[tuple[slice, Codes]],
-    weights: Weights,
-    grads: Weights,
-    penalty: Penalty,
-    *,
-    count_active: bool,
-) -> Losses:
-    """Forward and backward of reconstruction and Σ penalty f: gradients are added to `grads`.
+def reconstruct(step: StepInput, chunks: Iterable[tuple[slice, Codes]], penalty: Penalty) -> Losses:
+    """Add the gradients of reconstruction and Σ penalty f to those of the step.
 
-    `z` [token, d_model]: normed tokens minus b_dec; `blocks` are their codes.
+    `chunks` are the codes of `step.z`, by their tokens.
     """
+    target, weights, grads = step.target, step.weights, step.grads
     losses = Losses.zero(target, weights)
-    for tokens, codes in blocks:
+    for tokens, codes in chunks:
         z_hat = codes.decode(weights.W_dec).add_(weights.b_dec)
         loss, g = miss(target, tokens, z_hat, losses.error[tokens])
         losses.reconstruction += loss
-        losses.count(codes, active=count_active)
-        codes.backward(grads, z[tokens], g, weights.W_dec, penalty)
+        losses.count(codes, active=step.count_active)
+        codes.backward(grads, step.z[tokens], g, weights.W_dec, penalty)
         grads.b_dec.add_(g.sum(dim=0))
     losses.sparsity += (losses.sums * penalty).sum()
     return losses

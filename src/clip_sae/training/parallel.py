@@ -1,7 +1,7 @@
 """Several processes that train one SAE together, each on its share of every batch.
 
 Not in the papers. All see the same tokens and hold the same weights; gradients and sums over tokens
-are added up. One process alone is a group of one, for which nothing is done.
+are added up. A single process is a group of one, for which nothing is done.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import torch.distributed
 
 @dataclass(frozen=True)
 class Replicas:
-    """This process's place among those that share a training; alone by default."""
+    """This process among those that share a training; alone by default."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
     def current(cls) -> Replicas:
-        """The replicas of torch's default process group, if there is one."""
+        """Return this process in torch's default process group, or alone."""
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             return cls()
         return cls(torch.distributed.get_rank(), torch.distributed.get_world_size())
 
     def share(self, n_tokens: int) -> slice:
-        """The tokens of a batch that are this process's; shares differ by one token at most."""
+        """Return the tokens of a batch for this process; shares differ by one token at most."""
         return slice(n_tokens * self.rank // self.size, n_tokens * (self.rank + 1) // self.size)
 
     def sum_(self, tensor: torch.Tensor) -> None:
@@ -49,7 +49,7 @@ class Replicas:
         return together
 
     def wait(self) -> None:
-        """Return when all processes have come here."""
+        """Wait until all processes have called this."""
         if self.size > 1:
             torch.distributed.barrier()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from clip_sae.planning.recipes import PASS_KEYS
+from clip_sae.planning.recipes import pass_keys
 from clip_sae.training.checkpoint import (
     TrainTarget,
     clear_unfinished,
@@ -24,6 +24,7 @@ from clip_sae.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from clip_sae.training.fast import method_of
 from clip_sae.training.learner import Learner
 from clip_sae.training.parallel import Replicas
 from clip_sae.training.progress import Progress
@@ -43,8 +44,8 @@ CURVE_ROWS = 200  # a curve has about this many rows
 
 
 @dataclass(eq=False)
-class Job:
-    """One unfinished target with its learner and its curve so far."""
+class TrainingRun:
+    """An unfinished target with its learner and its curve so far."""
 
     target: TrainTarget
     learner: Learner
@@ -83,78 +84,78 @@ def train_saes(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     with _thread_limit(threads), torch.no_grad():
-        jobs = _open_jobs(open_targets, stream, steps, d_model, torch.device(device), replicas, log)
+        runs = _open_runs(open_targets, stream, steps, d_model, torch.device(device), replicas, log)
         replicas.wait()  # all have read the checkpoints before the first writes one
-        feed = getattr(stream, "feed_report", None)  # of streams that have something to tell
+        feed = getattr(stream, "feed_report", None)  # only some streams have one
         bar = Progress(steps, progress, log, feed)
-        diverged = _run(jobs, stream, steps, d_model, checkpoint_every_steps, bar)
-        for job in jobs:
-            for tensor in job.learner.weights.tensors().values():
+        diverged = _run(runs, stream, steps, d_model, checkpoint_every_steps, bar)
+        for run in runs:
+            for tensor in run.learner.weights.tensors().values():
                 replicas.check_same(tensor)
             if replicas.rank == 0:
-                finish(job.target, job.learner, job.curve, d_model)
+                finish(run.target, run.learner, run.curve, d_model)
     if diverged:  # the others are finished and kept
         raise TrainingError("\n".join(diverged))
 
 
 def _run(
-    jobs: list[Job],
+    runs: list[TrainingRun],
     stream: TokenSource,
     steps: int,
     d_model: int,
     checkpoint_every_steps: int,
     progress: Progress,
 ) -> list[str]:
-    """Train all jobs; a diverged one leaves `jobs` and the rest go on. Returns what diverged."""
+    """Train all runs, taking out those that diverge; return a sentence for each of these."""
     diverged: list[str] = []
-    device = jobs[0].learner.weights.b_dec.device
+    device = runs[0].learner.weights.b_dec.device
     copy = DeviceCopies(d_model, device)
-    start = min(job.learner.steps_done for job in jobs)
+    start = min(run.learner.steps_done for run in runs)
     curve_every = max(1, steps // CURVE_ROWS)
     with progress:
         for step, batch in batches(stream, start, steps):
             tokens = BatchTargets(copy(batch))
             measure = step % curve_every == 0 or step + 1 == steps
-            # A job resumed from a later checkpoint waits until the stream has caught up.
-            current = [job for job in jobs if job.learner.steps_done == step]
-            for job in current:
-                if reason := _step(job, tokens, measure=measure):
+            # One resumed from a later checkpoint waits until the stream has caught up.
+            current = [run for run in runs if run.learner.steps_done == step]
+            for run in current:
+                if reason := _step(run, tokens, measure=measure):
                     diverged.append(reason)
-                    jobs.remove(job)
-            current = [job for job in current if job in jobs]
-            if not jobs:
+                    runs.remove(run)
+            current = [run for run in current if run in runs]
+            if not runs:
                 return diverged
-            progress.advance(step + 1, len(batch), [job.curve for job in current])
+            progress.advance(step + 1, len(batch), [run.curve for run in current])
             if (step + 1) % checkpoint_every_steps == 0 and step + 1 < steps:
-                for job in current:
-                    if job.learner.replicas.rank == 0:
-                        save_checkpoint(job.target, job.learner, job.curve, job.key)
-    for job in jobs:
-        if job.learner.steps_done < steps:
+                for run in current:
+                    if run.learner.replicas.rank == 0:
+                        save_checkpoint(run.target, run.learner, run.curve, run.key)
+    for run in runs:
+        if run.learner.steps_done < steps:
             raise TrainingError(
-                f"the stream ended after {job.learner.steps_done} of {steps} batches; its "
+                f"the stream ended after {run.learner.steps_done} of {steps} batches; its "
                 f"n_batches is {stream.n_batches}. Check the store with `clip_sae verify`."
             )
     return diverged
 
 
-def _step(job: Job, tokens: BatchTargets, *, measure: bool) -> str | None:
+def _step(run: TrainingRun, tokens: BatchTargets, *, measure: bool) -> str | None:
     """Take one step; returns a sentence if the loss is no longer finite, else None."""
-    row = job.learner.step(tokens, measure=measure)
+    row = run.learner.step(tokens, measure=measure)
     if row is None:
         return None
     if not math.isfinite(row["loss"]):
         return (
-            f"{job.target.variant}: the loss is {row['loss']} at step {row['step']} "
-            f"(lr {job.target.recipe.lr:g}, {job.target.folder}). Lower lr, or raise "
+            f"{run.target.variant}: the loss is {row['loss']} at step {row['step']} "
+            f"(lr {run.target.recipe.lr:g}, {run.target.folder}). Lower lr, or raise "
             f"warmup_steps, and run again; if it happens at step 1, the tokens are not finite: "
             f"verify the store."
         )
-    job.curve.append(row)
+    run.curve.append(row)
     return None
 
 
-def _open_jobs(
+def _open_runs(
     targets: list[TrainTarget],
     stream: TokenSource,
     steps: int,
@@ -162,11 +163,11 @@ def _open_jobs(
     device: torch.device,
     replicas: Replicas,
     log: Callable[[str], None],
-) -> list[Job]:
+) -> list[TrainingRun]:
     """Return a learner per target: resumed where a checkpoint fits, else from the start."""
     workspace = Workspace()
     starts = StartingPoints(stream, d_model, device)
-    jobs = []
+    runs = []
     for target in targets:
         recipe = target.recipe
         recipe.check_width(target.variant, d_model)
@@ -177,28 +178,34 @@ def _open_jobs(
         weights = initial_weights(
             d_model, recipe.d_sae(d_model), b_dec, recipe.seed, row_norm=recipe.initial_row_norm
         )
-        job = Job(target, Learner(recipe, weights, steps, workspace, replicas), [], key)
+        run = TrainingRun(target, Learner(recipe, weights, steps, workspace, replicas), [], key)
         if found:
-            state, job.curve = found
-            job.learner.restore(state)
-            log(f"{target.variant}: resuming at step {job.learner.steps_done} of {steps}")
-        jobs.append(job)
-    if any(job.learner.method.selects for job in jobs):
-        low = any(uses_bfloat16(j.learner.weights.b_dec, j.learner.weights) for j in jobs)
+            state, run.curve = found
+            run.learner.restore(state)
+            log(f"{target.variant}: resuming at step {run.learner.steps_done} of {steps}")
+        runs.append(run)
+    if any(run.learner.method.selects for run in runs):
+        low = any(uses_bfloat16(w.b_dec, w) for w in (one.learner.weights for one in runs))
         log(f"the largest latents are found in {'bfloat16, checked in ' if low else ''}float32")
-    return jobs
+    return runs
 
 
 def _check_one_pass(targets: list[TrainTarget], stream: TokenSource, replicas: Replicas) -> int:
     """Return the number of steps, the same for all targets."""
     if not targets:
         raise TrainingError("no SAE to train: the list of targets is empty.")
-    for key in PASS_KEYS:
+    for key in pass_keys():
         values = sorted({str(getattr(target.recipe, key)) for target in targets})
         if len(values) > 1:
             raise TrainingError(
                 f"SAEs of one pass share {key}, got {', '.join(values)}. Train them separately."
             )
+    alone = {t.recipe.architecture for t in targets if not method_of(t.recipe.own).shares_batches}
+    if replicas.size > 1 and alone:
+        raise TrainingError(
+            f"{', '.join(sorted(alone))}: an architecture without a fast pass sees the whole batch "
+            f"and cannot be trained in {replicas.size} processes. Use one."
+        )
     ghosts = [target.variant for target in targets if target.recipe.ghost_grads]
     if replicas.size > 1 and ghosts:
         raise TrainingError(

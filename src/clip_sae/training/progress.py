@@ -1,4 +1,4 @@
-"""What a person sees while SAEs are trained: a bar, and a line in the log every tenth.
+"""The progress of a training: a bar, and a line in the log every tenth.
 
 Not in the papers. With several SAEs in the pass each figure is a range over them.
 """
@@ -14,7 +14,7 @@ from tqdm import tqdm
 class Progress:
     """Bar and log of one pass of `steps` steps; use as a context manager.
 
-    feed: says how the tokens come, for the lines of the log.
+    feed: returns how the tokens arrive, for the lines of the log.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 Gao et al. 2024 (TopK), Bussmann et al. 2024 (BatchTopK). Latents are cut into groups. The k-th
 largest group maximum is a lower bound of the k-th largest pre-activation, so only the few groups
-that reach it are looked into. Where a CPU multiplies bfloat16 fast, the pre-activations are first
+that reach it are searched. Where a CPU multiplies bfloat16 fast, the pre-activations are first
 computed in bfloat16 with a proven bound on their error; all that could be among the largest are
 then computed again in float32. Both routes choose the same latents.
 """
@@ -28,8 +28,8 @@ BFLOAT16_FROM = 2**20
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Pre-activations [token, latent] of a block and, per (token, group), a bound on their error.
+class GroupedScores:
+    """Pre-activations [token, latent] of a chunk and, per (token, group), a bound on their error.
 
     `error` is None where the scores are exact; group g holds the latents g, g + n_groups, ….
     """
@@ -44,7 +44,7 @@ class Scores:
 
 
 class Selector:
-    """Finds the candidates among the pre-activations of blocks, all under the same weights."""
+    """Finds the candidates among pre-activations, chunk by chunk, all under the same weights."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -55,7 +55,7 @@ class Selector:
     ) -> SparseCodes:
         """Return, in full precision, at least all positive ones of the k largest of each token.
 
-        `z` [token, d_model], b_dec subtracted. `pooled`: of the k x token largest of the block.
+        `z` [token, d_model], b_dec subtracted. `pooled`: of the k x token largest of the chunk.
         """
         scores = self._scores(z, weights, k)
         row_start, columns, values = _above_cut(scores, k, pooled=pooled)
@@ -64,12 +64,12 @@ class Selector:
             values = entries_of_product(pattern, z, weights.W_enc_rows) + weights.b_enc[columns]
         return SparseCodes(row_start, columns, values, scores.values.shape[1])
 
-    def _scores(self, z: torch.Tensor, weights: Weights, k: int) -> Scores:
+    def _scores(self, z: torch.Tensor, weights: Weights, k: int) -> GroupedScores:
         d_sae = len(weights.b_enc)
         size = _group_size(d_sae, k)
         if not uses_bfloat16(z, weights):
             values = pre_activations(z, weights, self._workspace)
-            return Scores(values, _group_maxima(values, size), None)
+            return GroupedScores(values, _group_maxima(values, size), None)
         if self._low is None:
             self._low = _LowPrecision.of(weights, size, self._workspace)
         low = self._low
@@ -77,7 +77,7 @@ class Selector:
         values = self._workspace.get("low_pre_acts", len(z), d_sae, like=z_low)
         torch.addmm(low.b_enc, z_low, low.W_enc_rows.T, out=values)
         maxima = _group_maxima(values, size).float()
-        return Scores(values, maxima, low.error_bound(z, z_low, maxima))
+        return GroupedScores(values, maxima, low.error_bound(z, z_low, maxima))
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class _LowPrecision:
         like = exact.new_empty(0, dtype=torch.bfloat16)
         rounded = workspace.get("low_encoder", *exact.shape, like=like)
         norm, rounding = torch.empty_like(weights.b_enc), torch.empty_like(weights.b_enc)
-        step = max(1, 2**20 // exact.shape[1])  # what is compared stays in the cache
+        step = max(1, 2**20 // exact.shape[1])  # the compared rows stay in the cache
         for start in range(0, len(exact), step):
             part = slice(start, start + step)
             rounded[part] = exact[part]
@@ -146,14 +146,14 @@ def pre_activations(z: torch.Tensor, weights: Weights, workspace: Workspace) -> 
 
 
 def uses_bfloat16(z: torch.Tensor, weights: Weights) -> bool:
-    """Whether pre-activations are first computed in bfloat16: large float32 SAEs on such CPUs."""
+    """Return whether bfloat16 comes first: for large float32 SAEs on CPUs that are fast at it."""
     large = weights.W_enc_rows.numel() >= BFLOAT16_FROM
     return large and z.dtype == torch.float32 and z.device.type == "cpu" and fast_bfloat16()
 
 
 @functools.cache
 def fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in hardware, several times as fast."""
+    """Return whether this CPU multiplies bfloat16 matrices in hardware, several times as fast."""
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()):
         return False
     flags = Path("/proc/cpuinfo")
@@ -172,7 +172,7 @@ def _group_maxima(values: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def _above_cut(
-    scores: Scores, k: int, *, pooled: bool
+    scores: GroupedScores, k: int, *, pooled: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return (row_start, columns, values) of all scores that may be among the largest."""
     n_tokens, n_groups = scores.maxima.shape
@@ -198,7 +198,7 @@ def _above_cut(
 
 
 def _lower_bound(lowest: torch.Tensor, k: int, *, pooled: bool) -> torch.Tensor:
-    """A number that the k largest reach, never below 0: [token, 1], or [1, 1] if `pooled`.
+    """Return a number that the k largest reach, at least 0: [token, 1], or [1, 1] if `pooled`.
 
     The k-th largest over groups; over groups of groups, which is little lower and much faster.
     """
@@ -206,7 +206,7 @@ def _lower_bound(lowest: torch.Tensor, k: int, *, pooled: bool) -> torch.Tensor:
     while n_groups % 2 == 0 and n_groups // 2 >= 2 * GROUPS_PER_K * k:
         lowest = torch.maximum(lowest[:, : n_groups // 2], lowest[:, n_groups // 2 :])
         n_groups //= 2
-    if k > n_groups:  # more are wanted than there are groups: everything positive may be among them
+    if k > n_groups:  # then everything positive may be among the k largest
         return lowest.new_zeros((1 if pooled else n_tokens, 1))
     values = lowest.numpy()
     if pooled:

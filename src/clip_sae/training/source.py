@@ -20,11 +20,11 @@ from clip_sae.training.weights import centre
 
 
 class TrainingError(RuntimeError):
-    """A training that cannot go on; the message names the SAE and what to change."""
+    """A training that cannot go on; the message names the SAE and the change to make."""
 
 
 class TokenSource(Protocol):
-    """The part of clip_sae.store.TokenStream that training reads."""
+    """The part of clip_sae.store.TokenStream that training uses."""
 
     n_batches: int
 
@@ -81,8 +81,8 @@ class StartingPoints:
 class DeviceCopies:
     """Takes batches to the device in float32, whatever the store's dtype.
 
-    On a GPU copies from pinned memory run beside the computation, and numbers widen there; a batch
-    is held until its copy has ended, because the stream gives memory that is free to another.
+    A GPU copies from pinned memory while it computes, and widens the numbers itself. A batch is
+    held until its copy has ended, because the stream reuses memory that has no holder.
     """
 
     def __init__(self, d_model: int, device: torch.device) -> None:
@@ -117,12 +117,12 @@ class DeviceCopies:
 
 
 def pinned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Memory for a stream's batches that a GPU reads by itself; uint16 holds bfloat16's bits."""
+    """Return memory for a stream's batches that a GPU copies from; uint16 holds bfloat16's bits."""
     return torch.empty(shape, dtype=getattr(torch, dtype.name), pin_memory=True).numpy()
 
 
 def _closing(source: Iterator[np.ndarray]) -> contextlib.AbstractContextManager:
-    """Stop a stream's reader thread when a pass ends early; plain iterators have none."""
+    """Return a context that stops a stream's reader thread; plain iterators have none."""
     return (
         contextlib.closing(source) if hasattr(source, "close") else contextlib.nullcontext(source)
     )

@@ -50,7 +50,7 @@ def train_sae(
     if store is None:
         tokens = _image_tokens(clip, images, job.output.spec["stream"], shuffling)
         if job.torch_device() == "cpu":
-            threads = max(1, job.threads // 2)  # the others run CLIP meanwhile
+            threads = max(1, job.threads // 2)  # the other half runs CLIP
     else:
         tokens = StoreTokens(store, **shuffling)
     train_on_store(
@@ -68,7 +68,7 @@ def train_sae(
 
 
 def _image_tokens(clip: ClipFiles, images: ImageFiles, spec: Mapping, shuffling: Mapping):
-    """The tokens that extraction would store, shuffled as a store's are."""
+    """Return the tokens that extraction would store, shuffled as a store's are."""
     # loads CLIP's code, which training from a store does without
     from clip_sae.extraction.job import ExtractJob
     from clip_sae.extraction.live_tokens import ImageTokens
@@ -88,5 +88,5 @@ def _image_tokens(clip: ClipFiles, images: ImageFiles, spec: Mapping, shuffling:
         exif=spec["exif"],
         max_pixels=images.decoding["max_pixels"],
     )
-    place = (spec["hook"], spec["layer"])
-    return ImageTokens(source, clip.precision, work, place, **shuffling)
+    where = (spec["hook"], spec["layer"])
+    return ImageTokens(source, clip.precision, work, where, **shuffling)

@@ -1,4 +1,4 @@
-"""What a batch asks of an SAE: its normed input, and the weighted error of its reconstruction.
+"""The target of a batch: its normed input, and the weighted error of a reconstruction.
 
 Steering paper App. 10. Each form of the loss is one small function; all are
 Σ_i weight_i ‖target_i − scale_i ẑ_i‖², with ẑ the decoder's output before the norm is undone.
@@ -68,7 +68,7 @@ def standard_target(batch: NormedBatch) -> Target:
         target=batch.z,
         scale=ones,
         weight=ones / len(batch.x),
-        raw_scale=batch.std,  # the 1e-5 beside std in the norm is left out: a logged figure only
+        raw_scale=batch.std,  # without the norm's 1e-5 next to std: a logged figure only
         total_variance=centred.square().sum(),
         n_tokens=len(batch.x),
     )

@@ -1,4 +1,4 @@
-"""The four arrays of an SAE while it is trained, and their starting values.
+"""The arrays of an SAE while it is trained, and their starting values.
 
 Steering paper App. 10: encoder initialised as the decoder's transpose, unit-norm decoder rows,
 `b_dec` at the geometric median of the tokens.
@@ -7,38 +7,44 @@ Steering paper App. 10: encoder initialised as the decoder's transpose, unit-nor
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 
 import torch
 
 from clip_sae.sae import Sae
 from clip_sae.sae.folding import Arrays
 
+ARRAYS = ("W_enc_rows", "b_enc", "W_dec", "b_dec")
+
 
 @dataclass
 class Weights:
-    """An SAE's arrays, or anything of their shapes: gradients, Adam's moments.
+    """An SAE's arrays, or others of their shapes: gradients, Adam's moments.
 
     The encoder is kept by rows, `W_enc_rows` [latent, d_model] = W_enc transposed, so that sparse
-    gradients add up row by row and dead latents are read without strides.
+    gradients add up row by row and dead latents are read without strides. `own`: arrays [latent]
+    of the architecture's own (`SaeArchitecture.start`).
     """
 
     W_enc_rows: torch.Tensor
     b_enc: torch.Tensor
     W_dec: torch.Tensor
     b_dec: torch.Tensor
-    threshold: torch.Tensor | None = None  # JumpReLU
-    b_gate: torch.Tensor | None = None  # Gated
-    r_mag: torch.Tensor | None = None  # Gated
+    own: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tensors: dict[str, torch.Tensor]) -> Weights:
+        """Return the weights whose `tensors()` are given."""
+        own = {name: tensor for name, tensor in tensors.items() if name not in ARRAYS}
+        return cls(*(tensors[name] for name in ARRAYS), own)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The arrays that this SAE has by name, in a fixed order."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: tensor for name, tensor in named.items() if tensor is not None}
+        """Return the arrays that this SAE has by name, in a fixed order."""
+        return {name: getattr(self, name) for name in ARRAYS} | self.own
 
     def zeros_like(self) -> Weights:
-        """New zeros of the same shapes."""
-        return Weights(**{name: torch.zeros_like(t) for name, t in self.tensors().items()})
+        """Return new zeros of the same shapes."""
+        return Weights.of({name: torch.zeros_like(t) for name, t in self.tensors().items()})
 
     def zero_(self) -> None:
         """Set all arrays to zero."""
@@ -46,7 +52,7 @@ class Weights:
             tensor.zero_()
 
     def rows(self, latents: torch.Tensor) -> Weights:
-        """A copy that holds only the given latents [row]; `b_dec` is shared."""
+        """Return a copy with the given latents [row] only; `b_dec` is shared."""
         return Weights(
             self.W_enc_rows[latents], self.b_enc[latents], self.W_dec[latents], self.b_dec
         )
@@ -56,9 +62,9 @@ class Weights:
         for name in ("W_enc_rows", "b_enc", "W_dec"):
             getattr(self, name).index_add_(0, latents, getattr(other, name) * scale)
 
-    def arrays(self, threshold: torch.Tensor | None = None) -> Arrays:
-        """Return these weights as an SAE's arrays on the CPU, with its `threshold` [latent]."""
-        found = Arrays(self.W_enc_rows.T, self.b_enc, self.W_dec, self.b_dec, threshold)
+    def arrays(self) -> Arrays:
+        """Return the four arrays of an SAE on the CPU."""
+        found = Arrays(self.W_enc_rows.T, self.b_enc, self.W_dec, self.b_dec)
         return Arrays(**{name: tensor.cpu() for name, tensor in found.tensors().items()})
 
 

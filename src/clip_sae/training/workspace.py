@@ -1,8 +1,25 @@
-"""Scratch memory of a training pass. No paper section: new pages cost as much as a product."""
+"""Memory of a training pass: scratch arrays, and chunks of a batch.
+
+Not in the papers. New pages cost as much as a matrix product, so arrays are kept between steps; and
+a batch is cut into chunks of tokens, so that no array of d_sae x batch is ever held.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
+
+# Tokens per chunk on a CPU: pre-activations of a chunk stay in cache for small SAEs and take
+# 200 MB at d_sae 49,152. An accelerator takes the batch whole.
+CHUNK_TOKENS = 1024
+
+
+def chunks(z: torch.Tensor) -> Iterator[slice]:
+    """Yield slices over the tokens of z, in order."""
+    step = CHUNK_TOKENS if z.device.type == "cpu" else max(1, len(z))
+    for start in range(0, len(z), step):
+        yield slice(start, min(start + step, len(z)))
 
 
 class Workspace:

@@ -20,7 +20,7 @@ D_MODEL, D_SAE, K = 6, 20, 4
 
 @dataclass
 class Peer:
-    """Where the checkpoint lies, what it computes, and what conversion needs to be told."""
+    """A checkpoint, the formula that it should compute, and the options of its conversion."""
 
     source: Path
     formula: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

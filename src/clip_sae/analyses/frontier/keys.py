@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from clip_sae.planning.config import SAE_DATA
+from clip_sae.planning.config import TOKEN_KEYS
 from clip_sae.planning.mistakes import Checked
-from clip_sae.planning.recipes import SWEEP_KEYS
+from clip_sae.planning.recipes import can_sweep
 
 # Keys that may be lists in a recipe of the frontier: what makes its curves, points and spread.
 FRONTIER_LISTS = (
@@ -18,8 +18,8 @@ def mistakes(checked: Checked) -> Iterator[str]:
     places = {}
     for name in checked.analyses.get("frontier", {}).get("recipes", []):
         block = checked.recipe(name)
-        for key in sorted(block.keys() - {*FRONTIER_LISTS, *SAE_DATA}):
-            if key in SWEEP_KEYS and isinstance(block[key], list):
+        for key in sorted(block.keys() - {*FRONTIER_LISTS, *TOKEN_KEYS}):
+            if can_sweep(key) and isinstance(block[key], list):
                 yield (
                     f"saes.{name}.{key}: the frontier needs one value here, or SAEs of equal "
                     f"sparsity and seed could not be told apart. Lists are possible for "

@@ -64,7 +64,7 @@ def _facts(recipe: SaeRecipe) -> dict:
     """What tells an SAE of the frontier from others: its kind, its place on the curve, its seed."""
     return {
         "architecture": recipe.architecture,
-        "decoder_norm": recipe.decoder_norm,
+        "decoder_norm": "unit" if recipe.unit_norm else "free",
         "knob": recipe.sparsity_knob,
         "knob_value": getattr(recipe, recipe.sparsity_knob),
         "seed": recipe.seed,

@@ -29,7 +29,7 @@ EQUAL_NORMS = 1e-3  # relative spread of row norms that rounding to half precisi
 
 @dataclass(frozen=True)
 class ConvertedSae:
-    """The SAE, the format it came from, and in sentences what was folded and what to know."""
+    """The SAE, the name of its format, and sentences on what was folded and what to know."""
 
     sae: Sae
     format: str
@@ -58,7 +58,7 @@ def convert(
         keep_norms: keep free rows of W_dec where TopK forbids to fold them.
 
     Raises:
-        FileNotFoundError, SaeFileError: what was asked, what was found, and what to do next.
+        FileNotFoundError, SaeFileError: what was requested, what was found, what to do next.
     """
     source, destination = Path(source), Path(destination)
     if (destination / CONFIG_NAME).exists():
@@ -70,7 +70,11 @@ def convert(
         raise SaeFileError(f"unknown format {name!r}; known: {', '.join(FORMATS)}.")
     if not source.exists():
         raise FileNotFoundError(f"{source} does not exist; give a checkpoint file or its folder.")
-    found = FORMATS[name].read(source, allow_pickle=allow_pickle, input_scale=input_scale)
+    found = FORMATS[name].read(source, allow_pickle=allow_pickle)
+    if input_scale is not None:
+        found = replace(found, input_scale=input_scale)
+    elif found.missing_scale:
+        raise SaeFileError(found.missing_scale)
     check_shapes(found.arrays, found.files[0])
     norm = input_norm or found.input_norm
     if norm is None:

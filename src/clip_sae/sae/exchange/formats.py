@@ -1,4 +1,4 @@
-"""The formats that are known, and how each is recognised by its files."""
+"""The known formats, and how each is recognised by its files."""
 
 from __future__ import annotations
 
@@ -6,44 +6,39 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clip_sae.sae.exchange import (
-    dictionary_learning,
-    openai,
-    patchsae,
-    prisma,
-    saelens,
-    saev,
-    sparsify,
-)
+from clip_sae.sae.exchange.folders import read_saelens, read_sparsify
+from clip_sae.sae.exchange.linear_layers import read_dictionary_learning, read_openai
 from clip_sae.sae.exchange.pickles import foreign_names, load_checkpoint
+from clip_sae.sae.exchange.saev import begins_with_json, read_saev
 from clip_sae.sae.exchange.source import SourceSae
+from clip_sae.sae.exchange.vit_checkpoints import read_patchsae, read_prisma
 from clip_sae.sae.files import SaeFileError
 
 
 @dataclass(frozen=True)
 class Format:
-    """A reader, and the files that it needs (for people)."""
+    """A reader, and a description of the files that it needs."""
 
     read: Callable[..., SourceSae]
     files: str
 
 
 FORMATS = {
-    "saelens": Format(saelens.read, "a folder with cfg.json and sae_weights.safetensors"),
-    "prisma": Format(prisma.read, "n_images_<N>.pt, or weights.pt beside config.json"),
-    "patchsae": Format(patchsae.read, "a .pt file of cfg and state_dict"),
-    "saev": Format(saev.read, "sae.pt that begins with a line of JSON"),
-    "sparsify": Format(sparsify.read, "a folder with cfg.json and sae.safetensors"),
-    "dictionary_learning": Format(dictionary_learning.read, "ae.pt beside config.json"),
-    "openai": Format(openai.read, "a .pt state dict with pre_bias and latent_bias"),
+    "saelens": Format(read_saelens, "a folder with cfg.json and sae_weights.safetensors"),
+    "prisma": Format(read_prisma, "n_images_<N>.pt, or weights.pt next to config.json"),
+    "patchsae": Format(read_patchsae, "a .pt file of cfg and state_dict"),
+    "saev": Format(read_saev, "sae.pt that begins with a line of JSON"),
+    "sparsify": Format(read_sparsify, "a folder with cfg.json and sae.safetensors"),
+    "dictionary_learning": Format(read_dictionary_learning, "ae.pt next to config.json"),
+    "openai": Format(read_openai, "a .pt state dict with pre_bias and latent_bias"),
 }
 
 
 def recognise(source: Path) -> str:
     """Return the name in `FORMATS` of the SAE at `source`, a file or a folder.
 
-    Raises FileNotFoundError where there is nothing, and SaeFileError, listing what was found and
-    what is known, where the files fit no format.
+    Raises FileNotFoundError for a missing source, and SaeFileError, listing the files found and
+    the known formats, where the files fit none.
     """
     if not source.exists():
         raise FileNotFoundError(f"{source} does not exist; give a checkpoint file or its folder.")
@@ -77,7 +72,7 @@ def _by_file(path: Path) -> str | None:
         return _by_folder(path.parent)
     if path.suffix != ".pt":
         return None
-    if saev.begins_with_json(path):
+    if begins_with_json(path):
         return "saev"
     if path.name == "ae.pt":
         return "dictionary_learning"

@@ -25,14 +25,14 @@ BROKEN = (
 
 
 class Record:
-    """Stands for an object of a class that is not here: keeps its attributes, does nothing."""
+    """An object of an unknown class: keeps its attributes and does nothing."""
 
     def __init__(self, *arguments: object, **options: object) -> None:
         self.arguments = arguments
 
 
 def foreign_names(path: Path) -> list[str]:
-    """Return the dotted names in a torch.save file that torch would not read by itself."""
+    """Return the dotted names in a torch.save file that torch refuses to read."""
     if not zipfile.is_zipfile(path):
         raise SaeFileError(
             f"{path} is not a file of torch.save (torch 1.6 or later). It may be incomplete: "
@@ -45,7 +45,7 @@ def foreign_names(path: Path) -> list[str]:
 
 
 def load_checkpoint(path: Path, *, allow_pickle: bool) -> object:
-    """Return what a torch.save file holds, on the CPU.
+    """Return the content of a torch.save file, on the CPU.
 
     Raises SaeFileError where it holds objects other than tensors and plain values and
     `allow_pickle` is false, and where it is damaged.
@@ -53,7 +53,7 @@ def load_checkpoint(path: Path, *, allow_pickle: bool) -> object:
     names = foreign_names(path)
     if names and not allow_pickle:
         raise SaeFileError(
-            f"{path} is a pickle with Python objects beside its tensors: {', '.join(names)}. If "
+            f"{path} is a pickle with Python objects next to its tensors: {', '.join(names)}. If "
             f"you trust its origin, add --allow-pickle: they are then read as plain records."
         )
     # One class per name: the reader tells projects apart by it.

@@ -20,7 +20,7 @@ THRESHOLD = "activation.threshold"
 FIRST_CLASSES = ("Relu", "TopK")  # of schema 1, in `cls`
 
 
-def read(source: Path, *, allow_pickle: bool, input_scale: float | None) -> SourceSae:
+def read_saev(source: Path, *, allow_pickle: bool) -> SourceSae:
     """Read `sae.pt`, or the folder that holds it."""
     path = source / "sae.pt" if source.is_dir() else source
     header, stream = _split(path)
@@ -52,7 +52,6 @@ def read(source: Path, *, allow_pickle: bool, input_scale: float | None) -> Sour
         (path,),
         k=k,
         centred=_centred(header),
-        input_scale=input_scale,
         notes=notes,
         facts={"schema": header.get("schema", 0), "lib": str(header.get("lib", "unknown"))},
     )
@@ -72,7 +71,7 @@ def _split(path: Path) -> tuple[dict, io.BytesIO]:
 
 
 def _centred(header: dict) -> bool:
-    """Whether the code that wrote the file subtracted b_dec before the encoder."""
+    """Return whether the code that wrote the file subtracted b_dec before the encoder."""
     return "schema" not in header or header.get("cls") in FIRST_CLASSES
 
 
@@ -101,6 +100,6 @@ def _activation(header: dict, path: Path) -> tuple[str, dict]:
 
 
 def begins_with_json(path: Path) -> bool:
-    """Whether the file looks like a saev checkpoint: text first, where torch.save writes a zip."""
+    """Return whether a file begins with text, as saev's do, and not with torch.save's zip."""
     with open(path, "rb") as file:
         return file.read(1) == b"{"

@@ -1,4 +1,4 @@
-"""What every format's reader returns, and the checks that they share."""
+"""The common result of all readers, and the checks that they share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from pathlib import Path
 import torch
 
 from clip_sae.sae.files import SaeFileError
-from clip_sae.sae.folding import Arrays
+from clip_sae.sae.folding import Arrays, fold_gated
+
+ARRAYS = ("W_enc", "b_enc", "W_dec", "b_dec")
+GATED_ARRAYS = ("W_enc", "W_dec", "b_dec", "b_gate", "b_mag", "r_mag")
+GATE_NOTE = "The gate was folded into a threshold on each latent (exact)."
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class SourceSae:
     `architecture`: how latents are read, "vanilla", "topk" (with `k`) or "jumprelu".
     `training_architecture`: how it was trained, in SAELens' words. `input_norm`: None where the
     format does not say. `centred`: whether b_dec is subtracted before the encoder.
-    `input_scale`: tokens are multiplied by it before, and the output divided by it after.
+    `input_scale`: tokens are multiplied by it before, and the output divided by it after;
+    `missing_scale`: a sentence where the SAE needs one that its files do not hold.
     `rescaled_selection`: TopK chooses latents by pre-activation x row norm of W_dec.
     `notes`: sentences for the reader of the result; `facts`: its recipe, as far as written down.
     """
@@ -33,6 +38,7 @@ class SourceSae:
     input_norm: str | None = "none"
     centred: bool = True
     input_scale: float | None = None
+    missing_scale: str = ""
     rescaled_selection: bool = False
     notes: tuple[str, ...] = ()
     facts: dict[str, object] = field(default_factory=dict)
@@ -52,7 +58,7 @@ def read_object(path: Path) -> dict:
 
 
 def need(settings: Mapping, key: str, path: Path) -> object:
-    """Return settings[key]; raises SaeFileError listing the keys that are there."""
+    """Return settings[key]; raises SaeFileError listing the keys found."""
     if not isinstance(settings, Mapping):
         raise SaeFileError(f"{path}: found {settings!r} where settings with {key!r} were expected.")
     if settings.get(key) is None:
@@ -65,7 +71,7 @@ def take(
 ) -> dict[str, torch.Tensor]:
     """Return the named tensors in float64, contiguous; others may only be among `ignored`.
 
-    A tensor that nobody asked for could change what the SAE computes, so it is refused.
+    Any other tensor could change what the SAE computes, so it is refused.
     """
     names, ignored = tuple(names), set(ignored)
     if not isinstance(tensors, Mapping):
@@ -83,6 +89,38 @@ def take(
             raise SaeFileError(f"{path}: {name} is a {type(tensors[name]).__name__}, not a tensor.")
     # Folding in float64 keeps the error of the result at the rounding of its float32 weights.
     return {name: tensors[name].detach().double().contiguous() for name in names}
+
+
+def direct_arrays(found: Mapping[str, torch.Tensor]) -> tuple[Arrays, tuple[str, ...]]:
+    """Return (arrays, notes) from tensors with this project's names, a gate folded."""
+    if "r_mag" not in found:
+        return Arrays(**found), ()
+    gate = fold_gated(found["W_enc"], found["r_mag"], found["b_gate"], found["b_mag"])
+    return Arrays(gate[0], gate[1], found["W_dec"], found["b_dec"], gate[2]), (GATE_NOTE,)
+
+
+def linear_arrays(found: Mapping[str, torch.Tensor]) -> Arrays:
+    """Return the arrays from tensors with the names of linear layers, which are stored by output.
+
+    Names of this project may be among them; a gate is folded.
+    """
+
+    def first(*names: str) -> torch.Tensor:
+        return next(found[name] for name in names if name in found)
+
+    def turned(name: str, linear: str) -> torch.Tensor:
+        return found[name] if name in found else found[linear].T.contiguous()
+
+    W_enc, W_dec = turned("W_enc", "encoder.weight"), turned("W_dec", "decoder.weight")
+    b_dec = first("b_dec", "bias", "decoder.bias", "decoder_bias", "pre_bias")
+    if "r_mag" in found:
+        gate = fold_gated(W_enc, found["r_mag"], found["gate_bias"], found["mag_bias"])
+        return Arrays(gate[0], gate[1], W_dec, b_dec, gate[2])
+    b_enc = first("b_enc", "encoder.bias", "latent_bias")
+    threshold = found.get("threshold")
+    if threshold is not None and threshold.ndim == 0:  # BatchTopK: one number for all latents
+        threshold = threshold.expand(len(b_enc)).contiguous()
+    return Arrays(W_enc, b_enc, W_dec, b_dec, threshold)
 
 
 def check_shapes(arrays: Arrays, path: Path) -> None:

@@ -1,19 +1,26 @@
-"""dictionary_learning (Marks, Karvonen, Mueller): `ae.pt` beside `config.json`.
+"""torch.save files of PyTorch's linear layers: dictionary_learning and OpenAI.
 
-Read in dictionary_learning 0.1.0: config.json's trainer.dict_class names the kind; linear layers
-are stored by output, encoder [latent, d_model] and decoder [d_model, latent].
+dictionary_learning (Marks, Karvonen, Mueller) was read in 0.1.0: `ae.pt` next to `config.json`,
+whose trainer.dict_class names the kind. OpenAI's sparse_autoencoder was read at 2024-06: one state
+dict with its activation's name; TopK SAEs normalise each token there (this project's layer_norm)
+and ReLU SAEs do not. Linear layers are stored by output: encoder [latent, d_model], decoder
+[d_model, latent].
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from clip_sae.sae.exchange.pickles import load_checkpoint
-from clip_sae.sae.exchange.source import SourceSae, need, plain_facts, read_object, take
+from clip_sae.sae.exchange.source import (
+    SourceSae,
+    linear_arrays,
+    need,
+    plain_facts,
+    read_object,
+    take,
+)
 from clip_sae.sae.files import SaeFileError
-from clip_sae.sae.folding import Arrays, fold_gated
 
 LINEAR = ("encoder.weight", "encoder.bias", "decoder.weight")
 DIRECT = ("W_enc", "b_enc", "W_dec", "b_dec")
@@ -34,10 +41,15 @@ KINDS = {
 }
 UNCENTRED = ("AutoEncoderNew", "JumpReluAutoEncoder")  # b_dec is not subtracted from their input
 FACTS = ("trainer_class", "layer", "lm_name", "submodule_name", "lr", "steps", "k", "l1_penalty")
+OPENAI = ("pre_bias", "encoder.weight", "latent_bias", "decoder.weight")
+OPENAI_STATISTICS = (
+    "stats_last_nonzero", "latents_activation_frequency", "latents_mean_square",
+    "activation", "activation_state_dict",
+)  # fmt: skip
 
 
-def read(source: Path, *, allow_pickle: bool, input_scale: float | None) -> SourceSae:
-    """Read `ae.pt`, or the folder that holds it, with the config.json beside it."""
+def read_dictionary_learning(source: Path, *, allow_pickle: bool) -> SourceSae:
+    """Read `ae.pt`, or the folder that holds it, with the config.json next to it."""
     path = source if source.is_file() else source / "ae.pt"
     if not path.is_file():
         raise SaeFileError(f"{path} is missing; dictionary_learning keeps an SAE in a file ae.pt.")
@@ -48,7 +60,7 @@ def read(source: Path, *, allow_pickle: bool, input_scale: float | None) -> Sour
         raise SaeFileError(f"{settings}: dict_class {kind!r}; read are {', '.join(KINDS)}.")
     names, architecture, trained = KINDS[kind]
     found = take(load_checkpoint(path, allow_pickle=allow_pickle), names, path, ignored=COUNTERS)
-    arrays = _arrays(found)
+    arrays = linear_arrays(found)
     notes: tuple[str, ...] = ()
     if arrays.threshold is not None and (arrays.threshold < 0).any():
         notes = (
@@ -61,28 +73,26 @@ def read(source: Path, *, allow_pickle: bool, input_scale: float | None) -> Sour
         (path, settings),
         k=int(found["k"]) if architecture == "topk" else None,
         centred=kind not in UNCENTRED,
-        input_scale=input_scale,
         notes=notes,
         facts={"dict_class": kind, **plain_facts(trainer, FACTS)},
     )
 
 
-def _arrays(found: dict[str, torch.Tensor]) -> Arrays:
-    if "W_dec" in found:
-        W_enc, W_dec = found["W_enc"], found["W_dec"]
-    else:
-        W_enc, W_dec = (
-            found["encoder.weight"].T.contiguous(),
-            found["decoder.weight"].T.contiguous(),
+def read_openai(source: Path, *, allow_pickle: bool) -> SourceSae:
+    """Read one state dict."""
+    if not source.is_file():
+        raise SaeFileError(f"{source} is not a file; name the .pt file of the state dict.")
+    state = load_checkpoint(source, allow_pickle=allow_pickle)
+    if isinstance(state, dict) and "decoder.linear.weight" in state:  # tied to the encoder
+        state = {**state, "decoder.weight": state["encoder.weight"].T}
+        del state["decoder.linear.weight"]
+    arrays = linear_arrays(take(state, OPENAI, source, ignored=OPENAI_STATISTICS))
+    word, options = state.get("activation", "ReLU"), state.get("activation_state_dict") or {}
+    if word == "ReLU":
+        return SourceSae(arrays, "vanilla", "standard", (source,))
+    if word != "TopK" or options.get("postact_fn", "ReLU") != "ReLU":
+        raise SaeFileError(
+            f"{source}: activation {word!r} {options}; read are ReLU and TopK + ReLU."
         )
-    b_dec = next(
-        found[name] for name in ("b_dec", "bias", "decoder.bias", "decoder_bias") if name in found
-    )
-    if "r_mag" in found:
-        gated = fold_gated(W_enc, found["r_mag"], found["gate_bias"], found["mag_bias"])
-        return Arrays(gated[0], gated[1], W_dec, b_dec, gated[2])
-    b_enc = found["b_enc"] if "b_enc" in found else found["encoder.bias"]
-    threshold = found.get("threshold")
-    if threshold is not None and threshold.ndim == 0:  # BatchTopK: one number for all latents
-        threshold = threshold.expand(len(b_enc)).contiguous()
-    return Arrays(W_enc, b_enc, W_dec, b_dec, threshold)
+    k = int(need(options, "k", source))
+    return SourceSae(arrays, "topk", "topk", (source,), k=k, input_norm="layer_norm")
