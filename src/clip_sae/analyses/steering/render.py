@@ -25,9 +25,9 @@ SOURCE = (
 )
 MEASURES = (
     "Steerability by layer, {strength}. {where}. Intervals: 95 % bootstrap over images, for one "
-    "SAE seed. S as printed (the mean of squares) keeps what differs between images; the floor is what "
-    "a unit scores that only erases the clean prediction, and where it nears a threshold, passing "
-    "that threshold says little."
+    "SAE seed. S as printed (the mean of squares) keeps what differs between images; the floor is "
+    "what a unit scores that only erases the clean prediction, and where it nears a threshold, "
+    "passing that threshold says little."
 )
 THRESHOLDS = (
     "Steerable share (Eq. 7) and words reached (Eq. 8) over thresholds. {where}, {strength}."
