@@ -1,4 +1,4 @@
-"""What adaptation changes, as a figure and as two tables."""
+"""The changes that adaptation makes, as a figure and as two tables."""
 
 import numpy as np
 import pandas as pd
@@ -28,17 +28,17 @@ def tables():
                         row |= {f"{name}_high": value + 0.1}
                     shares.append(row)
                 for seed in (0, 1):
-                    place = {"dataset": dataset, "method": method, "classes": which, "seed": seed}
+                    group = {"dataset": dataset, "method": method, "classes": which, "seed": seed}
                     for c in ("cat", "sun"):
                         classes.append(
-                            place
+                            group
                             | {"class": c, "overlap": 0.4 + 0.2 * seed, "overlap_halves": 0.7}
                             | {"overlap_chance": 0.01, "activation_change": 0.2}
                             | {"map_change": 0.5}
                         )
                         for status in ("persists", "appears", "vanishes"):
                             latents.append(
-                                place
+                                group
                                 | {"class": c, "latent": 1, "status": status}
                                 | {"activation_before": 0.1, "activation_after": 0.3}
                                 | {"map_before": 0.0, "map_after": -0.2}
@@ -52,7 +52,7 @@ def figure(tables, csv):
     return changes(None, **{name: csv(table) for name, table in tables.items()}, kinds=KINDS)
 
 
-def test_every_crossing_has_a_place():
+def test_every_crossing_has_a_position():
     assert set(ORDER) == set(BY_NAME) and len(ORDER) == len(BY_NAME)
 
 

@@ -88,7 +88,7 @@ def test_a_single_unit_can_be_seen_and_the_dead_lie_behind_the_living(drawn6):
     assert ax.lines[0].get_xdata() == [0.1, 0.1]
 
 
-def test_figure_6_says_our_counts_and_the_papers(units, drawn6, tmp_path):
+def test_figure_6_prints_our_counts_and_the_papers(units, drawn6, tmp_path):
     figure = drawn6(units)
     main, *small = figure.axes
     assert main.get_title("left") == "layer 2, s = 150"
@@ -171,7 +171,7 @@ def test_figure_7_does_without_neurons(layers, drawn7):
     figure = drawn7(latents, curves)
     assert entries(figure.legends[0])[0] == "SAE latents"
     assert entries(figure.legends[0])[-1].endswith("11% by latents")
-    with pytest.raises(ValueError, match="no rarefaction curve is of layer 2; the table has all"):
+    with pytest.raises(ValueError, match="layer 2 has no rarefaction curve; the table has all"):
         drawn7(latents, curves[curves.layer == "all"])
 
 
@@ -242,7 +242,7 @@ def test_figure_5_refuses_unknown_roles_and_too_many_latents(drawn):
     with pytest.raises(ValueError, match="the role 'odd' is unknown; roles are perfect, tight"):
         drawn(fig5, traces.assign(role="odd"), gamma=0.1)
     many = pd.concat([traces.assign(unit=unit, role="named") for unit in range(8)])
-    with pytest.raises(ValueError, match="Fig. 5 tells 7 latents apart; 8 were given"):
+    with pytest.raises(ValueError, match="Fig. 5 has 7 colours for latents; 8 were given"):
         drawn(fig5, many, gamma=0.1)
 
 

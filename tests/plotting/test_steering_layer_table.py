@@ -19,7 +19,7 @@ def paper(resources):
     return resources / "paper" / "steering.csv"
 
 
-def test_kinds_come_in_one_order_and_odd_ones_are_told():
+def test_kinds_come_in_one_order_and_unknown_ones_are_refused():
     table = pd.DataFrame({"kind": ["pca", "latent", "pca"], "label": ["a", "b", "a"]})
     assert kinds_of(table) == ["latent", "pca"]
     with pytest.raises(ValueError, match="the kind 'atom' is unknown; known kinds are latent, neu"):
@@ -29,20 +29,20 @@ def test_kinds_come_in_one_order_and_odd_ones_are_told():
 
 
 def test_a_reading_is_of_one_strength_and_threshold(layers):
-    place = {"kind": "latent", "strength": 150.0}
-    rows = reading(layers.iloc[::-1], "concept_coverage", **place, threshold=0.1 + 1e-12)
+    own = {"kind": "latent", "strength": 150.0}
+    rows = reading(layers.iloc[::-1], "concept_coverage", **own, threshold=0.1 + 1e-12)
     assert rows.layer.tolist() == [0, 11]
     assert rows.threshold.tolist() == [0.1, 0.1]
-    assert reading(layers, "concept_coverage", **place, threshold=0.2).empty
+    assert reading(layers, "concept_coverage", **own, threshold=0.2).empty
     limit = reading(layers, "mean_steerability", kind="latent", strength=np.inf)
     assert np.isinf(limit.strength).all()
     # as a CSV gives it back
     text = layers.assign(strength=layers.strength.map(str))
     pd.testing.assert_series_equal(
-        reading(text, "concept_coverage", **place, threshold=0.1).value, rows.value
+        reading(text, "concept_coverage", **own, threshold=0.1).value, rows.value
     )
     with pytest.raises(ValueError, match="n_perfect of latent at strength 150 stands twice"):
-        reading(pd.concat([layers, layers]), "n_perfect", **place, threshold=0.9)
+        reading(pd.concat([layers, layers]), "n_perfect", **own, threshold=0.9)
 
 
 def test_the_papers_anchors_are_there(paper):

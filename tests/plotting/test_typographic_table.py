@@ -1,4 +1,4 @@
-"""Table 2 as printed: every defence by its name, controls averaged, the paper beside."""
+"""Table 2 as printed: every defence by its name, controls averaged, next to the paper."""
 
 from pathlib import Path
 

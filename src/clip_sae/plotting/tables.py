@@ -63,7 +63,7 @@ class Layout:
         return replace(self, caption=self.caption.format(**facts))
 
 
-def beside_paper(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> pd.DataFrame:
+def text_cells(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> pd.DataFrame:
     """Return text cells, columns as (header, "ours" | "paper" | ""), one row per row of `table`.
 
     A row of the paper belongs to ours where all keys are equal. If `table` has the column
@@ -92,7 +92,7 @@ def beside_paper(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout
 
 def to_markdown(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> str:
     """Render as a Markdown table; the paper's numbers have columns of their own."""
-    cells = beside_paper(table, paper, layout)
+    cells = text_cells(table, paper, layout)
     headers = [f"{header} ({part})" if part else header for header, part in cells.columns]
     lines = [f"**{_inert(layout.caption)}**", "", _line(headers)]
     lines.append(_line(["---"] + ["--:"] * (len(headers) - 1)))
@@ -148,7 +148,7 @@ def both(
 
 def html_table(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> str:
     """Render one table of a page, with its caption above and its source below."""
-    cells = beside_paper(table, paper, layout)
+    cells = text_cells(table, paper, layout)
     parts = [part for _, part in cells.columns]
     top, below = [], []
     for header, part in cells.columns:

@@ -110,7 +110,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def nothing_to_show() -> Figure:
-    """Return a figure that says why it is empty: the workflow's target must exist either way."""
+    """Return an empty figure with its reason: the workflow's target must exist either way."""
     figure = new_figure(PAGE_WIDTH, 0.6)
     reason = "Nothing to show: on validation, no set was better than leaving the model as it is."
     figure.text(0.5, 0.5, reason, ha="center", va="center")

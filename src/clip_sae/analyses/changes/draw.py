@@ -1,4 +1,4 @@
-"""What adaptation changes: accuracies of crossings of concepts and map, latents, overlaps.
+"""The changes that adaptation makes: accuracies of crossings, latents, overlaps.
 
 PatchSAE §5.
 """
@@ -33,7 +33,7 @@ ORDER = (
 )
 # status → colour
 STATUS = {"persists": theme.GREY, "appears": theme.REFERENCE, "vanishes": theme.CLS}
-# column → name, line; halves are other images, and half as many: no ceiling of the overlap
+# column → name, line; the halves compare other images, half as many, and set no upper limit
 REFERENCES = {
     "overlap_halves": ("two halves of the images, before (no ceiling)", "--"),
     "overlap_chance": ("chance", ":"),

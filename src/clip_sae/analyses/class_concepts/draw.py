@@ -46,7 +46,7 @@ def class_concepts(job, *, csv: Path) -> Figure:
 def _curves(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw one edit: the mean over classes with its interval, thin lines for single classes.
 
-    The axis of k is logarithmic and has no zero, so `rows` are of k > 0.
+    The axis of k is logarithmic, so `rows` have k > 0.
     """
     rows = rows.sort_values("k")
     single = rows[(rows["class"] != MEAN) & (rows.latents == "top")]

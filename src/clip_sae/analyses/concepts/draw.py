@@ -196,7 +196,7 @@ def _array(path: Path, **options: object) -> np.ndarray:
 
 
 def _shown_images(known_masks: bool, chosen: bool) -> str:
-    """Return which images are shown, and what the outline is."""
+    """Return the sentence that names the shown images and the outline."""
     which = "of median IoU of its class's latent" if known_masks else "that comes first"
     picked = "named in the config" if chosen else f"of each class the one {which}"
     text = f"{'held-out images, ' if known_masks else 'images '}{picked}"

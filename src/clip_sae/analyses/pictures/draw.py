@@ -56,7 +56,7 @@ def fig1(job, *, sets: Sets, grid: Sequence[int], chosen_by_user: bool) -> Figur
 
 
 def _title(about: Mapping) -> str:
-    """Return what the image shows, and which set is taken out."""
+    """Return the title of an example: its image, and the set that is taken out."""
     example, concepts = about["example"], about["concepts"]
     return (
         f"{about['dataset']}: {example['classes'][example['true']]}, "
@@ -66,7 +66,7 @@ def _title(about: Mapping) -> str:
 
 
 def _foot(part, rule: str) -> None:
-    """Draw the colour scale, and write how latents and images were picked."""
+    """Draw the colour scale, and the rules that picked latents and images."""
     scale, note = part.subplots(1, 2, width_ratios=[1, 3])
     draw_scale(scale, ("0", "highest of the image"))
     scale.set_box_aspect(0.06)

@@ -80,7 +80,7 @@ def _top_images(name: str, sets: Sets, grid: Sequence[int], n_images: int, n_uni
 
 
 def _note(concepts: Sequence[Concept]) -> str:
-    """Return what the colours mean, and how images are ranked."""
+    """Return the explanation of the colours and of the order of images."""
     rankings = dict.fromkeys(RULES[concept.ranking] for concept in concepts)
     ranked = " or, for sets chosen on it, ".join(rankings)
     return (

@@ -1,7 +1,7 @@
-"""How many latents are steerable, and how far; and whether the spread of their words tells it.
+"""Numbers of latents by steerability, and their steerability against the spread of their words.
 
 Steering paper, Section 6.2.2, Eq. 7 and Fig. 6; App. 11.2, Eqs 10 and 11: the distance of the
-promoted words from the mean word is said to go with steerability. Tables:
+promoted words from the mean word should rise with steerability. Tables:
 steerability_histogram.csv, steerability_layers.csv and steerability_units.csv.gz.
 """
 

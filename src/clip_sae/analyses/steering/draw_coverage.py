@@ -114,7 +114,7 @@ def _three_panels(
     curves = rarefaction[rarefaction.layer.astype(str) == str(last)]  # it may also read "all"
     if curves.empty:
         found = ", ".join(sorted(rarefaction.layer.astype(str).unique()))
-        raise ValueError(f"no rarefaction curve is of layer {last}; the table has {found}")
+        raise ValueError(f"layer {last} has no rarefaction curve; the table has {found}")
     _rarefaction(by_unit, curves, kinds)
     by_unit.set_title(f"layer {last}: coverage per unit, S > {gamma:g}")
     letters(axes.flat)
@@ -228,7 +228,7 @@ def _quarter_mark() -> Line2D:
 
 
 def _say_intervals(figure: Figure, layers: pd.DataFrame, strength: float) -> None:
-    """Write what bands and hollow marks mean; hollow kinds were measured on a sample."""
+    """Explain bands and hollow marks above the figure; hollow kinds were measured on a sample."""
     rows = layers[layers.strength.astype(float) == strength]
     note = "bands: 95 % intervals over images"
     if (rows.n_units < rows.n_sampled_from).any():

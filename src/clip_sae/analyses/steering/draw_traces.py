@@ -1,4 +1,4 @@
-"""A few latents along the strength: how far each moves the prediction, and to which words.
+"""A few latents along the strength: their effect on the prediction, and the likeliest words.
 
 Steering paper, Section 6.2.1 and App. 11.1, Figs 5 and 9. Table: steering_traces.csv, one row per
 latent, strength, scope and word; the scope is "image0", the first image, or "mean" over images.
@@ -30,7 +30,9 @@ def fig5(job, *, traces: Path, mask: Path | None, gamma: float) -> Figure:
     table, hidden = read_table(traces), read_mask(mask)
     units = _units(table)
     if len(units) > len(theme.CURVES):
-        raise ValueError(f"Fig. 5 tells {len(theme.CURVES)} latents apart; {len(units)} were given")
+        raise ValueError(
+            f"Fig. 5 has {len(theme.CURVES)} colours for latents; {len(units)} were given"
+        )
     figure = theme.new_figure(theme.PAGE_WIDTH, 2.9)
     ax = figure.subplots()
     handles, names = [], []
@@ -59,7 +61,7 @@ def fig5(job, *, traces: Path, mask: Path | None, gamma: float) -> Figure:
 def _units(traces: pd.DataFrame) -> list[tuple[tuple[int, int], pd.DataFrame]]:
     """Return the latents as ((layer, unit), rows), in the order of `ROLES`; strengths are finite.
 
-    The asymptote has no place on an axis of strengths.
+    The asymptote cannot stand on an axis of strengths.
     """
     finite = traces[np.isfinite(traces.strength.astype(float))]
     if unknown := sorted(set(finite.role) - set(ROLES)):

@@ -1,4 +1,4 @@
-"""Steerability by layer: Eqs 6-8 with intervals, thresholds, and how final the strength is.
+"""Steerability by layer: Eqs 6-8 with intervals, over thresholds, and next to its limit.
 
 Steering paper, Section 6.1.2. Three tables on one page, the paper's few numbers as rows below ours.
 """
@@ -17,7 +17,7 @@ from clip_sae.analyses.steering.draw_shared import (
 )
 from clip_sae.plotting.tables import MISSING, Column, Layout, both, percent
 
-# What is printed of a quantity: the column, the quantity, its strength, its threshold or None.
+# (column, quantity, its strength, its threshold or None)
 Cells = list[tuple[Column, str, float, float | None]]
 SOURCE = (
     "Paper: Joseph et al. 2025, arXiv 2504.08729, Sections 6.2.2 and 6.2.3, CLIP-ViT-B/32, 5,000 "

@@ -3,7 +3,7 @@
 Steering paper §7.1.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -191,7 +191,7 @@ def condition_table(
 
 
 def _seeds(table: pd.DataFrame) -> str:
-    """Return how many draws the random sets had: some orders of units reach no equal mass."""
+    """Return the number of draws of random sets: some orders of units reach no equal mass."""
     drawn = table.loc[table["n_seeds"] > 0, "n_seeds"]
     low, high = (int(drawn.min()), int(drawn.max())) if len(drawn) else (0, 0)
     return f"{high}" if low == high else f"{low} to {high}"
@@ -202,28 +202,30 @@ def _seeds(table: pd.DataFrame) -> str:
 
 def text_side(job, *, csv: Path, model: str, templates: Mapping[str, str]) -> dict[str, str]:
     """Return {"md", "html"} of the text-side baselines; `templates` by data set."""
-    return _by_set(csv, "suppression_text", lambda dataset, own: TEXT_SIDE.filled(
-        dataset=dataset, model=model, template=templates[dataset]
-    ))  # fmt: skip
+    return _by_set("suppression_text", csv, TEXT_SIDE, templates, model=model)
 
 
 def prompts(job, *, csv: Path, model: str, templates: Mapping[str, str]) -> dict[str, str]:
     """Return {"md", "html"} of the prompt sweep; `templates` by data set, of the choice."""
-    return _by_set(csv, "suppression_prompts", lambda dataset, own: PROMPTS.filled(
-        dataset=dataset, model=model, template=templates[dataset], chosen=own["chosen"].iloc[0]
-    ))  # fmt: skip
+    return _by_set("suppression_prompts", csv, PROMPTS, templates, model=model)
 
 
 def variants(job, *, csv: Path, model: str, column: str) -> dict[str, str]:
     """Return {"md", "html"} of the other readings of Eq. 9; `column` names the SAE."""
-    return _by_set(csv, "suppression_variants", lambda dataset, own: VARIANTS.filled(
-        dataset=dataset, model=model, column=column
-    ))  # fmt: skip
+    return _by_set("suppression_variants", csv, VARIANTS, {}, model=model, column=column)
 
 
-def _by_set(csv: Path, title: str, layout: Callable[[str, pd.DataFrame], Layout]) -> dict[str, str]:
-    tables = pd.read_csv(csv).groupby("dataset", sort=False)
-    return _pages(title, [(own, layout(dataset, own)) for dataset, own in tables])
+def _by_set(
+    title: str, csv: Path, layout: Layout, templates: Mapping[str, str], **facts: str
+) -> dict[str, str]:
+    """Return one table per data set, its facts filled into the caption."""
+    parts = []
+    for dataset, own in pd.read_csv(csv).groupby("dataset", sort=False):
+        facts |= {"dataset": dataset, "template": templates.get(dataset, "")}
+        if "chosen" in own:
+            facts["chosen"] = own["chosen"].iloc[0]
+        parts.append((own, layout.filled(**facts)))
+    return _pages(title, parts)
 
 
 def _pages(

@@ -73,7 +73,7 @@ def typographic_table(
     """Return {"md", "html"} of one protocol's table.
 
     Args:
-        choice: the table of what validation chose, for the caption.
+        choice: typographic_choice.csv, for the caption.
         paper_sets: {our data set: the paper's}, for those that the paper has.
     """
     layout = LAYOUTS[protocol].filled(model=model, setting=_setting(pd.read_csv(choice)))
@@ -124,7 +124,7 @@ def _paper_rows(paper: pd.DataFrame, sets: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _setting(choice: pd.DataFrame) -> str:
-    """Return a sentence about what validation chose; `choice` is typographic_choice.csv."""
+    """Return a sentence about the choice on validation; `choice` is typographic_choice.csv."""
     chosen = choice[choice["chosen"] & (choice["kind"] == "latents")].iloc[0]
     if not chosen["n_units"]:
         return "Validation chose no latents: none were worth their clean cost."
