@@ -40,7 +40,7 @@ def layer_table(table: pd.DataFrame, betas=(0.05, 0.1, 0.25, 0.5, 0.9)) -> pd.Da
         ["layer", "kind", "label", "strength"]
     ):
         s, n = part.steerability, len(part)
-        place = {"layer": layer, "kind": kind, "label": label, "strength": strength,
+        group = {"layer": layer, "kind": kind, "label": label, "strength": strength,
                  "n_units": n, "n_alive": int(part.alive.sum()),
                  "n_sampled_from": n if kind != "random_sae" else 4 * n,
                  "n_images": 32, "n_words": 287}  # fmt: skip
@@ -59,7 +59,7 @@ def layer_table(table: pd.DataFrame, betas=(0.05, 0.1, 0.25, 0.5, 0.9)) -> pd.Da
         for quantity, threshold, value in found:
             ends = {"low": 0.95 * value, "high": 1.06 * value}
             rows.append(
-                place | {"quantity": quantity, "threshold": threshold, "value": value} | ends
+                group | {"quantity": quantity, "threshold": threshold, "value": value} | ends
             )
     return pd.DataFrame(rows)
 

@@ -4,14 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.adaptation.draw_accuracies import (
-    GROUPS,
-    LAYOUT,
-    draw_adaptation,
-    method_names,
-    printed,
-)
-from clip_sae.plotting.tables import described, to_markdown
+from clip_sae.analyses.adaptation.draw import GROUPS, accuracies
+from clip_sae.analyses.adaptation.render import accuracy_table
 
 KINDS = {"none": "none", "coop": "coop", "maple": "maple", "maple_deep": "maple"}
 
@@ -41,17 +35,8 @@ def runs():
     )
 
 
-def test_a_kind_that_repeats_is_told_apart():
-    assert method_names(list(KINDS), KINDS) == {
-        "none": "zero-shot",
-        "coop": "CoOp",
-        "maple": "MaPLe (maple)",
-        "maple_deep": "MaPLe (maple_deep)",
-    }
-
-
-def test_the_table_prints_percent_and_no_gain_of_the_frozen_model(table):
-    text = to_markdown(printed(table, KINDS), None, described(LAYOUT, model="demo", shots="16"))
+def test_the_table_prints_percent_and_no_gain_of_the_frozen_model(table, csv):
+    text = accuracy_table(None, csv=csv(table), model="demo", shots=16, kinds=KINDS)
     lines = text.splitlines()
     [frozen] = [line for line in lines if "zero-shot | base" in line]
     [coop] = [line for line in lines if "CoOp | base" in line]
@@ -60,8 +45,8 @@ def test_the_table_prints_percent_and_no_gain_of_the_frozen_model(table):
     assert "Adaptation of demo with 16 images" in text
 
 
-def test_the_figure_shows_every_method_in_every_group(table, runs):
-    figure = draw_adaptation(table, runs, KINDS)
+def test_the_figure_shows_every_method_in_every_group(table, runs, csv):
+    figure = accuracies(None, accuracies=csv(table), runs=csv(runs), kinds=KINDS)
     assert [ax.get_title(loc="left") for ax in figure.axes] == list(GROUPS.values())
     for ax in figure.axes:
         assert [t.get_text() for t in ax.get_xticklabels()][0] == "zero-shot"
@@ -70,8 +55,3 @@ def test_the_figure_shows_every_method_in_every_group(table, runs):
         dots = [c for c in ax.collections if c.get_offsets().shape == (3, 2)]
         assert len(dots) == 3
     figure.canvas.draw()
-
-
-def test_a_table_without_intervals_is_refused(table, runs):
-    with pytest.raises(ValueError, match="needs the column 'accuracy_low'"):
-        draw_adaptation(table.drop(columns="accuracy_low"), runs, KINDS)

@@ -3,12 +3,8 @@
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.class_concepts.draw_curves import (
-    MEAN,
-    class_concepts_markdown,
-    draw_class_concepts,
-    plot_class_curves,
-)
+from clip_sae.analyses.class_concepts import draw, render
+from clip_sae.analyses.class_concepts.draw import MEAN
 
 FACTS = {"model": "demo", "sae": "vanilla", "layer": 4, "threshold": 0.2, "random_seeds": 3}
 
@@ -33,8 +29,10 @@ def table():
     return pd.DataFrame(rows)
 
 
-def test_each_choice_of_latents_is_a_curve_that_ends_with_all_of_them(table, ax):
-    plot_class_curves(table, ax, edit="keep_only", error="drop")
+def test_each_choice_of_latents_is_a_curve_that_ends_with_all_of_them(table, csv):
+    figure = draw.class_concepts(None, csv=csv(table))
+    assert len(figure.axes) == 4
+    [ax] = [ax for ax in figure.axes if ax.get_title("left") == draw.PANELS["keep_only", "drop"]]
     labels = [text for text in ax.get_legend_handles_labels()[1]]
     assert labels == ["the class's own", "another class's", "random alive ones"]
     curves = {line.get_label(): line for line in ax.get_lines()}
@@ -46,13 +44,8 @@ def test_each_choice_of_latents_is_a_curve_that_ends_with_all_of_them(table, ax)
     assert len(single) == 2  # cat and sun
 
 
-def test_the_figure_has_four_panels(table):
-    figure = draw_class_concepts(table)
-    assert len(figure.axes) == 4 and len({ax.get_title("left") for ax in figure.axes}) == 4
-
-
-def test_the_table_is_of_means_with_controls_beside(table):
-    text = class_concepts_markdown(table, **FACTS)
+def test_the_table_is_of_means_with_controls_next_to_them(table, csv):
+    text = render.class_concepts(None, csv=csv(table), **FACTS)
     lines = [line for line in text.splitlines() if line.startswith("| only k kept | dropped | 10")]
     [line] = lines
     cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -63,8 +56,3 @@ def test_the_table_is_of_means_with_controls_beside(table):
     ]
     assert all_latents.count("–") == 3  # every choice is the same there
     assert "mean over 2 classes, 40 images" in text
-
-
-def test_a_table_that_lacks_a_column_is_refused(table, ax):
-    with pytest.raises(ValueError, match="needs the column 'latents'"):
-        plot_class_curves(table.drop(columns="latents"), ax, edit="remove", error="keep")

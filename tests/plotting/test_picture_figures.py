@@ -1,30 +1,15 @@
 """Figs 1, 2, 3 and 10: what is drawn is what is given."""
 
+import json
+
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 
-from clip_sae.analyses.pictures.draw_argument import (
-    AnsweredImage,
-    SuppressedExample,
-    draw_argument,
-    draw_attack,
-)
-from clip_sae.plotting.image_grid import OPACITY, Concept, Strip, coloured, draw_concepts
-
-
-def texts(figure):
-    found = [text.get_text() for text in figure.findobj(mpl.text.Text)]
-    return [text for text in found if text]
-
-
-def pictures(n=3, side=14):
-    return np.random.default_rng(0).integers(0, 256, (n, side, side, 3), np.uint8)
-
-
-def strip(label="latent 5", n=3, low=0.0, high=2.0):
-    maps = np.random.default_rng(1).uniform(low, high, (n, 7, 7)) if high else np.zeros((n, 7, 7))
-    return Strip(label, pictures(n), maps, low, high)
+from clip_sae.analyses.pictures.draw import fig1, fig3
+from clip_sae.analyses.pictures.draw_top_images import fig2, fig10
+from clip_sae.plotting.image_grid import OPACITY, coloured
 
 
 @pytest.mark.parametrize("size", [(14, 14), (15, 10), (7, 7)])
@@ -43,79 +28,118 @@ def test_colours_lie_over_their_patches(size):
     np.testing.assert_array_equal(coloured(pixels, np.zeros((7, 7)), 0.0, 1.0), pixels)
 
 
-def test_every_concept_and_unit_is_named_and_drawn():
-    concepts = [
-        Concept("water", [strip("latent 1"), strip("latent 2", n=2)], [strip("neuron 3")]),
-        Concept("nothing", [], []),
-        Concept("land", [strip("latent 4")], []),
-    ]
-    figure = draw_concepts(concepts, n_places=4, rule="by the mean")
+# --- top images -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def top(tmp_path):
+    """Water: latents 1 and 2, neuron 3; land: latent 4, which means nothing on patches."""
+    strips = (("water", "latent", 1, 3), ("water", "latent", 2, 2), ("water", "neuron", 3, 3),
+              ("words", "neuron", 5, 3), ("land", "latent", 4, 3))  # fmt: skip
+    shown = pd.DataFrame(
+        {"concept": concept, "kind": kind, "unit": unit, "place": place, "row": 10 * unit + place,
+         "dataset": "birds", "layer": 3, "units": "vanilla", "ranking": "mean", "gap": 0.25,
+         "in_set": unit != 2}
+        for concept, kind, unit, n in strips for place in range(n)
+    )  # fmt: skip
+    maps = np.random.default_rng(1).uniform(0, 2, (len(shown), 50))
+    maps[shown.unit == 4, 1:] = np.nan
+    shown.to_csv(tmp_path / "shown.csv", index=False)
+    np.save(tmp_path / "maps.npy", maps)
+    return {"sets": [{"found": tmp_path, "images": None}], "grid": (7, 7), "n_images": 4}
+
+
+def strips(figure):
+    return {ax.get_title("left").split(",")[0]: ax for ax in figure.axes if ax.get_title("left")}
+
+
+def test_every_concept_and_unit_is_named_and_drawn(top, decoded, texts):
+    figure = fig10(None, **top, n_units=2)
     found = texts(figure)
-    assert {"water", "land", "latent 1", "latent 2", "neuron 3", "latent 4"} <= set(found)
-    assert "nothing" not in found and any("by the mean" in text for text in found)
-    drawn = {ax.get_title("left"): len(ax.images) for ax in figure.axes if ax.get_title("left")}
-    assert drawn == {"latent 1": 3, "latent 2": 2, "neuron 3": 3, "latent 4": 3}
-    tops = {ax.get_title("left"): ax.get_position().y0 for ax in figure.axes}
+    assert {"water (birds, layer 3, vanilla)", "land (birds, layer 3, vanilla)"} <= set(found)
+    assert not any(text.startswith("words") for text in found)  # no latent was chosen there
+    assert any("(mean over tokens)" in text for text in found)
+    drawn = strips(figure)
+    counts = {name: len(ax.images) for name, ax in drawn.items()}
+    assert counts == {"latent 1": 3, "latent 2": 2, "neuron 3": 3, "latent 4": 3}
+    assert drawn["latent 2"].get_title("left").endswith("(not chosen)")
+    tops = {name: ax.get_position().y0 for name, ax in drawn.items()}
     assert tops["latent 1"] == tops["neuron 3"] > tops["latent 2"] > tops["latent 4"]
 
 
-def test_plain_images_stand_above_the_coloured_ones():
-    one = strip(n=2)
-    figure = draw_concepts([Concept("water", [one], [])], n_places=3, plain=True)
-    [ax] = [ax for ax in figure.axes if ax.get_title("left")]
-    images = [np.asarray(image.get_array()) for image in ax.images]
-    np.testing.assert_array_equal(images[0], one.pixels[0])
-    np.testing.assert_array_equal(images[1], coloured(one.pixels[0], one.maps[0], 0.0, 2.0))
-    assert len(images) == 4
-    without = draw_concepts([Concept("words", [strip(high=0.0)], [])], n_places=3, plain=True)
-    [ax] = [ax for ax in without.axes if ax.get_title("left")]
-    assert len(ax.images) == 3  # no map, so no second picture
+def test_plain_images_stand_above_the_coloured_ones(top, decoded):
+    drawn = strips(fig2(None, **top))
+    images = [np.asarray(image.get_array()) for image in drawn["latent 1"].images]
+    maps = np.load(top["sets"][0]["found"] / "maps.npy")[:3, 1:].reshape(3, 7, 7)
+    np.testing.assert_array_equal(images[0], decoded(10))
+    np.testing.assert_array_equal(images[1], coloured(decoded(10), maps[0], 0.0, maps.max()))
+    assert len(images) == 6
+    assert len(drawn["latent 4"].images) == 3  # no map, so no second picture
 
 
-def test_figures_without_a_set_say_so(tmp_path):
-    for i, figure in enumerate(
-        (draw_concepts([], n_places=3), draw_argument([]), draw_attack([], edit=""))
+# --- examples -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def found(tmp_path):
+    """Write what was measured of a set; return it as a step receives it."""
+
+    def write(**about):
+        path = tmp_path / "found.json"
+        path.write_text(json.dumps(about))
+        return [{"found": path, "images": None}]
+
+    return write
+
+
+def test_figures_without_a_set_say_so(top, found, decoded, texts):
+    sets = found(example=None, concepts={}, dataset="birds")
+    shown = top["sets"][0]["found"] / "shown.csv"
+    pd.read_csv(shown).query("kind == 'neuron'").to_csv(shown)
+    for figure in (
+        fig1(None, sets=sets, grid=(7, 7), chosen_by_user=False),
+        fig3(None, sets=sets),
+        fig2(None, **top),
     ):
         assert any("Nothing to show" in text for text in texts(figure))
-        figure.savefig(tmp_path / f"{i}.png")
 
 
-def test_the_argument_shows_both_answers_and_marks_the_true_one(tmp_path):
-    example = SuppressedExample(
-        title="waterbirds: landbird, water",
-        pixels=pictures(1)[0],
-        latents=["latent 7", "latent 9"],
-        maps=np.stack([np.eye(7), np.zeros((7, 7))]),
-        classes=["landbird", "waterbird"],
-        before=[0.1, 0.9],
-        after=[0.997, 0.003],
-        true=0,
-    )
-    figure = draw_argument([example], rule="the image that changes most")
-    assert any(text.endswith("the image that changes most") for text in texts(figure))
-    figure.savefig(tmp_path / "fig1.png")
-    found = texts(figure)
+def test_the_argument_shows_both_answers_and_marks_the_true_one(found, decoded, texts):
+    example = {
+        "classes": ["landbird", "waterbird"], "true": 0, "attribute": 1, "row": 4, "layer": 3,
+        "n_units": 12, "n_all": 5000, "before": [0.1, 0.9], "after": [0.997, 0.003],
+        "latents": [{"unit": 7, "values": [1.0, *np.eye(7).ravel()]},
+                    {"unit": 9, "values": [1.0] + [0.0] * 49}],
+    }  # fmt: skip
+    concepts = {"a": "water", "not_a": "land"}
+    sets = found(example=example, concepts=concepts, dataset="waterbirds")
+    figure = fig1(None, sets=sets, grid=(7, 7), chosen_by_user=False)
+    names = texts(figure)
+    assert any(text.endswith("the one whose answer changes most") for text in names)
     assert {
-        "waterbirds: landbird, water",
+        "waterbirds: landbird, water; 12 of 5,000 latents of layer 3 taken out",
         "landbird\n(true)",
         "waterbird",
         "10 %",
         "90 %",
         "<1 %",
-    } <= {*found}
+        "latent 7\n0 to 1",
+    } <= {*names}
     [bars] = [ax for ax in figure.findobj(mpl.axes.Axes) if ax.patches]
     assert [round(bar.get_width(), 3) for bar in bars.patches] == [0.1, 0.9, 0.997, 0.003]
 
 
-def test_the_attack_marks_the_true_class_and_the_written_one(tmp_path):
+def test_the_attack_marks_the_true_class_and_the_written_one(found, decoded, texts):
     dog, cat = ("dog", 0.9), ("cat", 0.05)
-    clean = AnsweredImage("as it is", pictures(1)[0], [dog, cat], [dog, cat], "dog", None)
-    attacked = AnsweredImage("with “cat”", pictures(1)[0], [cat, dog], [dog, cat], "dog", "cat")
-    figure = draw_attack([clean, attacked], edit="without 4 latents")
-    figure.savefig(tmp_path / "fig3.png")
+    example = {
+        "rows": {"clean": 1, "attacked": 2}, "written": "cat", "true": "dog", "n_units": 4,
+        "layer": 5, "answers": {"clean": {"before": [dog, cat], "after": [dog, cat]},
+                                "attacked": {"before": [cat, dog], "after": [dog, cat]}},
+    }  # fmt: skip
+    figure = fig3(None, sets=found(example=example))
     names = [
         [label.get_text() for label in ax.get_yticklabels()] for ax in figure.axes if ax.patches
     ]
     assert names == [["dog (true)", "cat"], ["dog (true)", "cat"],
                      ["cat (written)", "dog (true)"], ["dog (true)", "cat (written)"]]  # fmt: skip
-    assert {"without 4 latents", "the model as it is"} <= set(texts(figure))
+    assert {"without 4 latents of layer 5", "the model as it is"} <= set(texts(figure))

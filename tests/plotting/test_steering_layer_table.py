@@ -5,17 +5,8 @@ import pandas as pd
 import pytest
 import steering_synthetic as synthetic
 
-from clip_sae.analyses.steering import render_layers as steering_layers
-from clip_sae.analyses.steering.draw_shared import (
-    KINDS,
-    counted,
-    hide_words,
-    kinds_of,
-    paper_value,
-    reading,
-    strength_name,
-)
-from clip_sae.plotting.tables import read_paper
+from clip_sae.analyses.steering.draw_shared import kinds_of, paper_value, reading
+from clip_sae.analyses.steering.render import steerability_layers
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +16,10 @@ def layers():
 
 @pytest.fixture
 def paper(resources):
-    return read_paper(resources / "paper" / "steering.csv")
+    return resources / "paper" / "steering.csv"
 
 
-def test_kinds_have_names_colours_and_markers_of_their_own():
-    for part in range(3):
-        assert len({kind[part] for kind in KINDS.values()}) == len(KINDS)
-
-
-def test_kinds_come_in_one_order_and_odd_ones_are_told():
+def test_kinds_come_in_one_order_and_unknown_ones_are_refused():
     table = pd.DataFrame({"kind": ["pca", "latent", "pca"], "label": ["a", "b", "a"]})
     assert kinds_of(table) == ["latent", "pca"]
     with pytest.raises(ValueError, match="the kind 'atom' is unknown; known kinds are latent, neu"):
@@ -43,107 +29,100 @@ def test_kinds_come_in_one_order_and_odd_ones_are_told():
 
 
 def test_a_reading_is_of_one_strength_and_threshold(layers):
-    place = {"kind": "latent", "strength": 150.0}
-    rows = reading(layers.iloc[::-1], "concept_coverage", **place, threshold=0.1 + 1e-12)
+    own = {"kind": "latent", "strength": 150.0}
+    rows = reading(layers.iloc[::-1], "concept_coverage", **own, threshold=0.1 + 1e-12)
     assert rows.layer.tolist() == [0, 11]
     assert rows.threshold.tolist() == [0.1, 0.1]
-    assert reading(layers, "concept_coverage", **place, threshold=0.2).empty
+    assert reading(layers, "concept_coverage", **own, threshold=0.2).empty
     limit = reading(layers, "mean_steerability", kind="latent", strength=np.inf)
     assert np.isinf(limit.strength).all()
     # as a CSV gives it back
     text = layers.assign(strength=layers.strength.map(str))
     pd.testing.assert_series_equal(
-        reading(text, "concept_coverage", **place, threshold=0.1).value, rows.value
+        reading(text, "concept_coverage", **own, threshold=0.1).value, rows.value
     )
     with pytest.raises(ValueError, match="n_perfect of latent at strength 150 stands twice"):
-        reading(pd.concat([layers, layers]), "n_perfect", **place, threshold=0.9)
-    with pytest.raises(ValueError, match="needs the column 'n_words'"):
-        reading(layers.drop(columns="n_words"), "n_perfect", **place)
-
-
-def test_numbers_and_strengths_are_written_out():
-    row = pd.Series({"value": 1322.0, "low": 1290.4, "high": 1350.0, "n_units": 12000})
-    assert counted(row) == "1,322 [1,290, 1,350] of 12,000 (11.0%)"
-    row["low"] = np.nan
-    assert counted(row) == "1,322 of 12,000 (11.0%)"
-    assert (strength_name(150.0), strength_name(np.inf)) == ("s = 150", "s → ∞")
-
-
-def test_masked_words_are_hidden_whatever_their_case():
-    assert hide_words(["Sand", "Desert"], ["sand"]) == ["•••", "Desert"]
+        reading(pd.concat([layers, layers]), "n_perfect", **own, threshold=0.9)
 
 
 def test_the_papers_anchors_are_there(paper):
+    paper = pd.read_csv(paper)
     assert paper_value(paper, "n_steerable", "latent").value == 1322
     assert paper_value(paper, "concept_coverage", "neuron").n_units == 192
     assert paper_value(paper, "n_steerable", "neuron") is None
 
 
-def sections(layers, paper):
-    names = {"model": "demo", "vocabulary": "the demo's words", "sampling": "first_sorted"}
-    return steering_layers.sections(layers, paper, strength=150.0, gamma=0.1, **names)
+@pytest.fixture
+def rendered(paper, csv):
+    def render(layers):
+        names = {"model": "demo", "vocabulary": "the demo's words", "sampling": "first_sorted"}
+        levels = {"strength": 150.0, "gamma": 0.1}
+        return steerability_layers(None, layers=csv(layers), paper=paper, **levels, **names)
+
+    return render
 
 
-def test_each_layer_and_kind_has_a_row_with_intervals_and_the_paper_follows(layers, paper):
-    (table, layout), *_ = sections(layers, paper)
-    assert table.units.tolist()[:4] == ["SAE latents", "neurons"] * 2
-    assert table.units.tolist()[4:] == ["SAE latents, the paper's"] * 2 + ["neurons, the paper's"]
+def tables_of(text):
+    """The page's tables as {column: cells}, each with its caption."""
+    found = []
+    for part in text.split("**")[2::2]:
+        lines = [line.strip("| ").split(" | ") for line in part.splitlines() if line[:1] == "|"]
+        found.append(pd.DataFrame(lines[2:], columns=lines[0]))
+    return found
+
+
+def test_each_layer_and_kind_has_a_row_with_intervals_and_the_paper_follows(layers, rendered):
+    text = rendered(layers)["md"]
+    table, *_ = tables_of(text)
+    assert table.Units.tolist()[:4] == ["SAE latents", "neurons"] * 2
+    assert table.Units.tolist()[4:] == ["SAE latents, the paper's"] * 2 + ["neurons, the paper's"]
     ours = layers[(layers.quantity == "n_steerable") & (layers.strength == 150)].set_index(
         ["layer", "kind"]
     )
-    assert table.n_steerable.iloc[2] == ours.value[11, "latent"]
-    assert table.n_steerable_low.iloc[2] == ours.low[11, "latent"]
-    assert table.n_steerable.iloc[4] == "1,322"
-    assert table.n_perfect.iloc[4] == "≈ 100"
-    assert table.coverage.iloc[5:].tolist() == ["≈ 550", "≈ 50"]
-    assert "demo, the demo's words, 287 words, 32 images (first sorted)" in layout.caption
+    n, low, high = ours.loc[(11, "latent"), ["value", "low", "high"]]
+    assert table["S > 0.1"].iloc[2] == f"{n:.0f} [{low:.0f}, {high:.0f}]"
+    assert table["S > 0.1"].iloc[4] == "1,322"
+    assert table["S ≥ 0.9"].iloc[4] == "≈ 100"
+    assert table["words, S > 0.1 (Eq. 8)"].iloc[5:].tolist() == ["≈ 550", "≈ 50"]
+    assert table["n units"].tolist()[::4] == ["512", "12,000 of 49,152"]
+    assert "demo, the demo's words, 287 words, 32 images (first sorted)" in text
 
 
-def test_thresholds_and_the_limit_stand_in_tables_of_their_own(layers, paper):
-    _, (thresholds, layout), (limit, _) = sections(layers, paper)
-    headers = [column.header for column in layout.columns]
-    assert headers[1:6] == [f"S > {beta:g} (%)" for beta in (0.05, 0.1, 0.25, 0.5, 0.9)]
-    assert headers[6] == "words, S > 0.05"
+def test_thresholds_and_the_limit_stand_in_tables_of_their_own(layers, rendered):
+    pages = rendered(layers)
+    _, thresholds, limit = tables_of(pages["md"])
+    headers = thresholds.columns.tolist()
+    assert headers[3:8] == [f"S > {beta:g} (%)" for beta in (0.05, 0.1, 0.25, 0.5, 0.9)]
+    assert headers[8] == "words, S > 0.05"
     assert len(thresholds) == len(limit) == 4
     of = layers[(layers.quantity == "mean_steerability") & (layers.kind == "neuron")]
-    assert limit.mean_limit[1] == of[np.isinf(of.strength)].value.iloc[0]
-    assert limit.mean_s[1] == of[of.strength == 150].value.iloc[0]
+    for name, strength in (("s → ∞", np.inf), ("s = 150", 150)):
+        value = of[of.strength == strength].value.iloc[0]
+        assert limit[f"mean S, {name}"][1].startswith(f"{value:.3f} [")
+    assert "‖μ_V‖ = 0.75" in pages["md"]
+    assert pages["html"].count("<table>") == pages["html"].count("</table>") == 3
+    assert "<title>Steerability by layer</title>" in pages["html"]
 
 
-def test_rank_correlations_are_printed_where_they_were_measured(layers, paper):
-    *_, (limit, layout) = sections(layers, paper)
-    headers = [column.header for column in layout.columns]
-    assert headers[-2:] == [
-        "rank correlation of S with D_f",
-        "with the spread around its own centroid",
-    ]
-    assert limit.dispersion_own.tolist() == [-0.8] * 4
-    *_, (_, layout) = sections(layers[~layers.quantity.str.endswith("_correlation")], paper)
-    assert layout.columns[-1].header == "words, S > 0.1, s → ∞"
+def test_rank_correlations_are_printed_if_they_were_measured(layers, rendered):
+    *_, limit = tables_of(rendered(layers)["md"])
+    last = "with the spread around its own centroid"
+    assert limit.columns[-2:].tolist() == ["rank correlation of S with D_f", last]
+    assert all(cell.startswith("-0.80") for cell in limit[last])
+    *_, limit = tables_of(rendered(layers[~layers.quantity.str.endswith("_correlation")])["md"])
+    assert limit.columns[-1] == "words, S > 0.1, s → ∞"
 
 
-def test_sizes_are_those_of_the_headline_strength(layers, paper):
+def test_sizes_are_those_of_the_headline_strength(layers, rendered):
     grid = layers[layers.strength == 150].assign(strength=-20.0, n_units=8)
-    (table, _), *_ = sections(pd.concat([grid, layers]), paper)
-    assert table.n.iloc[0] == "512"
-    sampled = layers.assign(n_sampled_from=4096)
-    (table, _), *_ = sections(sampled, paper)
-    assert table.n.iloc[0] == "512 of 4,096"
+    table, *_ = tables_of(rendered(pd.concat([grid, layers]))["md"])
+    assert table["n units"].iloc[0] == "512"
+    table, *_ = tables_of(rendered(layers.assign(n_sampled_from=4096))["md"])
+    assert table["n units"].iloc[0] == "512 of 4,096"
 
 
-def test_the_page_holds_three_tables_in_both_formats(layers, paper):
-    tables = sections(layers, paper)
-    text = steering_layers.render_markdown(tables)
-    assert text.count("| --- |") == 3
-    assert "| 11 | SAE latents, the paper's | 12,000 of 49,152 | – | – |" in text
-    assert "‖μ_V‖ = 0.75" in text
-    page = steering_layers.render_html(tables)
-    assert page.count("<table>") == page.count("</table>") == 3
-    assert "<title>Steerability by layer</title>" in page
-
-
-def test_what_was_not_measured_is_a_dash(layers, paper):
+def test_unmeasured_quantities_are_dashes(layers, rendered):
     quiet = layers[~layers.quantity.isin(["n_perfect", "mu_v_norm", "d_f_rank_correlation"])]
-    text = steering_layers.render_markdown(sections(quiet, paper))
+    text = rendered(quiet)["md"]
     assert "‖μ_V‖ = –" in text
     assert "nan" not in text

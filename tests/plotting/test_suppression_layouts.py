@@ -1,13 +1,12 @@
-"""The printed tables of suppression, and the paper's cells that stand beside them."""
+"""The printed tables of suppression, next to the paper's cells."""
 
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.suppression import render_tables as layouts
-from clip_sae.analyses.suppression.paper_tables import PARTS
-from clip_sae.plotting.tables import read_paper, to_html, to_markdown
+from clip_sae.analyses.suppression.render import condition_table, table1
+from clip_sae.analyses.suppression.tables import PARTS
 
 PAPER = Path(__file__).resolve().parents[2] / "workflow/resources/paper"
 # Images and images of the worst group in the paper's test sets.
@@ -15,7 +14,7 @@ SIZES = {5: (720, 180), 6: (720, 180), 7: (5794, 642), 8: (5794, 642)}
 
 
 def is_count(percent: float, n: int) -> bool:
-    """Whether a printed percentage is that of a whole number of n images."""
+    """Return whether a printed percentage is that of a whole number of n images."""
     return any(
         abs(100 * k / n - percent) <= 0.00501
         for k in range(int(percent * n / 100) - 1, int(percent * n / 100) + 3)
@@ -24,7 +23,7 @@ def is_count(percent: float, n: int) -> bool:
 
 @pytest.mark.parametrize("number", SIZES)
 def test_every_cell_of_the_paper_is_a_number_of_images(number):
-    table = read_paper(PAPER / f"table{number}.csv")
+    table = pd.read_csv(PAPER / f"table{number}.csv")
     n, n_worst = SIZES[number]
     for row in table.itertuples():
         assert is_count(row.overall, n), row
@@ -39,7 +38,7 @@ def test_table_1_of_the_paper_is_the_best_of_its_tables_5_and_7():
     """CelebA's cells are those of one SAE; Waterbirds' layers 0 and 2 mix columns of two."""
     table = pd.read_csv(PAPER / "table1.csv").set_index("layer")
     for name, number, mixed in (("celeba", 5, []), ("waterbirds", 7, [0, 2])):
-        full = read_paper(PAPER / f"table{number}.csv")
+        full = pd.read_csv(PAPER / f"table{number}.csv")
         latents = full[full["part"] == "SAE latents"]
         neurons = full[full["part"] == "neurons"].set_index("layer")
         for layer in range(12):
@@ -71,13 +70,12 @@ def condition_rows():
     return pd.DataFrame([row, empty, random])
 
 
-def test_tables_5_to_8_print_ours_beside_the_paper_s():
-    table = layouts.printable(condition_rows())
-    layout = layouts.condition_layout(
-        table, "table5", "strict", dataset="celeba", model="demo", points=0.04
-    )
-    paper = read_paper(PAPER / "table5.csv")
-    text = to_markdown(table, paper, layout)
+def test_tables_5_to_8_print_ours_next_to_the_paper_s(csv):
+    pages = condition_table(
+        None, csv=csv(condition_rows()), paper=PAPER / "table5.csv", table="table5",
+        condition="strict", dataset="celeba", model="demo", points=0.04,
+    )  # fmt: skip
+    text = pages["md"]
     assert "Table 5. celeba, strict condition" in text and "92.78" in text and "5 seeds" in text
     line = next(
         line for line in text.splitlines() if line.startswith("| SAE latents | vanilla | 7")
@@ -90,17 +88,18 @@ def test_tables_5_to_8_print_ours_beside_the_paper_s():
         line for line in text.splitlines() if line.startswith("| SAE latents | vanilla | 8")
     )
     assert "0.7000" not in empty and "| none |" in empty
-    assert "<table>" in to_html(table, paper, layout)
+    assert "<table>" in pages["html"]
 
 
-def test_the_relaxed_rule_says_how_much_others_may_lose():
-    layout = layouts.condition_layout(
-        condition_rows(), "table6", "relaxed", dataset="celeba", model="demo", points=0.02
-    )
-    assert "losing more than 2 points" in layout.caption and "Table 6" in layout.source
+def test_the_relaxed_rule_says_how_much_others_may_lose(csv):
+    text = condition_table(
+        None, csv=csv(condition_rows()), paper=None, table="table6", condition="relaxed",
+        dataset="celeba", model="demo", points=0.02,
+    )["md"]  # fmt: skip
+    assert "losing more than 2 points" in text and "Paper: " in text and "Table 6." in text
 
 
-def test_table_1_marks_the_picked_layer():
+def test_table_1_marks_the_picked_layer(csv):
     table = pd.DataFrame(
         {
             "layer": ["Baseline", "0"],
@@ -116,8 +115,6 @@ def test_table_1_marks_the_picked_layer():
             "birds_picked": [False, True],
         }
     )
-    cells = layouts.table1_cells(table, ["birds"])
-    text = to_markdown(
-        layouts.printable(cells), None, layouts.table1_layout(["birds"], model="demo")
-    )
+    paths = {"csv": csv(table), "paper": PAPER / "table1.csv"}
+    text = table1(None, **paths, sets=["birds"], model="demo")["md"]
     assert "4 latents *" in text and "| Baseline |" in text

@@ -1,4 +1,4 @@
-"""Rendered tables: ours beside the paper's, nothing invented, nothing lost."""
+"""Rendered tables: our numbers next to the paper's, none invented, none lost."""
 
 import html
 from html.parser import HTMLParser
@@ -6,16 +6,8 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from clip_sae.plotting.tables import (
-    TABLE3,
-    TABLE4,
-    Column,
-    Layout,
-    beside_paper,
-    read_paper,
-    to_html,
-    to_markdown,
-)
+from clip_sae.analyses.reconstruction.render import LAYOUTS
+from clip_sae.plotting.tables import Column, Layout, both, text_cells, to_markdown
 
 LAYOUT = Layout(
     keys=(Column("layer", "Layer", 0), Column("l1_coefficient", "L1")),
@@ -44,7 +36,7 @@ PAPER = pd.DataFrame(
 
 
 def test_cells_hold_number_interval_and_the_papers_number():
-    cells = beside_paper(OURS, PAPER, LAYOUT)
+    cells = text_cells(OURS, PAPER, LAYOUT)
     assert cells["CE Rec (%)", "ours"].tolist() == ["90.3 [89.0, 92.0]", "–"]
     assert cells["CE Rec (%)", "paper"].tolist() == ["91.8", "–"]
     assert cells["n", ""].tolist() == ["12,345"] * 2
@@ -52,9 +44,9 @@ def test_cells_hold_number_interval_and_the_papers_number():
     assert cells["L0 <a|b>", ""].tolist() == ["57.31", "3.00"]  # the paper has no such column
 
 
-def test_only_rows_of_all_tokens_stand_beside_the_paper():
+def test_only_rows_of_all_tokens_stand_next_to_the_paper():
     ours = pd.concat([OURS.head(1).assign(token_subset=s) for s in ("all", "cls")])
-    cells = beside_paper(ours, PAPER, LAYOUT)
+    cells = text_cells(ours, PAPER, LAYOUT)
     assert cells["CE Rec (%)", "paper"].tolist() == ["91.8", "–"]
 
 
@@ -87,6 +79,10 @@ class _Cells(HTMLParser):
         assert self.open.pop() == tag
 
 
+def to_html(table, paper, layout):
+    return both([(table, layout)], paper)["html"]
+
+
 def test_html_is_well_formed_escaped_and_rectangular():
     page = to_html(OURS, PAPER, LAYOUT)
     parser = _Cells()
@@ -100,29 +96,30 @@ def test_html_is_well_formed_escaped_and_rectangular():
 
 
 def test_without_the_paper_only_ours_is_printed():
-    cells = beside_paper(OURS, None, LAYOUT)
+    cells = text_cells(OURS, None, LAYOUT)
     assert {part for _, part in cells.columns} == {""}
     assert "paper" not in to_html(OURS, None, LAYOUT).split("</style>")[1].lower().split("<p>")[0]
 
 
 def test_a_missing_column_and_an_ambiguous_paper_are_named():
     with pytest.raises(ValueError, match="the results table has no column 'l0', which its layout"):
-        beside_paper(OURS.drop(columns="l0"), PAPER, LAYOUT)
+        text_cells(OURS.drop(columns="l0"), PAPER, LAYOUT)
     with pytest.raises(ValueError, match="no column 'l1_coefficient' to match rows by"):
-        beside_paper(OURS, PAPER.drop(columns="l1_coefficient"), LAYOUT)
+        text_cells(OURS, PAPER.drop(columns="l1_coefficient"), LAYOUT)
     twice = pd.concat([PAPER, PAPER.head(1)])
-    with pytest.raises(ValueError, match="holds 2 rows that layer, l1_coefficient do not tell"):
-        beside_paper(OURS, twice, LAYOUT)
+    with pytest.raises(ValueError, match="holds 2 rows with equal layer, l1_coefficient"):
+        text_cells(OURS, twice, LAYOUT)
 
 
 @pytest.mark.parametrize(
-    ("name", "layout", "n_rows", "first"),
-    [("table3", TABLE3, 24, (0, "mlp_out", 57.31)), ("table4", TABLE4, 11, (1, "resid_post", 64))],
+    ("name", "n_rows", "first"),
+    [("table3", 24, (0, "mlp_out", 57.31)), ("table4", 11, (1, "resid_post", 64))],
 )
 def test_the_shipped_paper_tables_have_the_columns_the_layouts_print(
-    resources, name, layout, n_rows, first
+    resources, name, n_rows, first
 ):
-    paper = read_paper(resources / "paper" / f"{name}.csv")
+    layout = LAYOUTS[name]
+    paper = pd.read_csv(resources / "paper" / f"{name}.csv")
     assert len(paper) == n_rows
     assert tuple(paper.iloc[0][["layer", "hook", "l0"]]) == first
     ours = paper.assign(token_subset="all", n_images=50)
@@ -131,7 +128,7 @@ def test_the_shipped_paper_tables_have_the_columns_the_layouts_print(
             ours[column.name] = 0.0
         elif column.scale != 1:
             ours[column.name] = ours[column.name] / column.scale
-    cells = beside_paper(ours, paper, layout)
+    cells = text_cells(ours, paper, layout)
     for column in layout.columns:
         if column.name in paper.columns:
             shown = cells[column.header, "ours"].tolist()
@@ -139,7 +136,7 @@ def test_the_shipped_paper_tables_have_the_columns_the_layouts_print(
 
 
 def test_the_papers_own_recovered_ce_follows_from_its_columns(resources):
-    paper = read_paper(resources / "paper" / "table3.csv")
+    paper = pd.read_csv(resources / "paper" / "table3.csv")
     again = 100 * (paper.zero_ce - paper.recon_ce) / (paper.zero_ce - paper.ce)
     assert (again - paper.ce_recovered).abs().max() < 0.12  # three printed digits
     assert sorted(paper.layer.unique()) == [0, 1, 2, 3, 4, 5]
@@ -147,7 +144,7 @@ def test_the_papers_own_recovered_ce_follows_from_its_columns(resources):
 
 
 def test_names_that_come_with_data_stay_text():
-    """Class names and words are a stranger's: neither page runs them, nor do they break a table."""
+    """Class names and words come from outside: no page runs them, and no table breaks."""
     hostile = "<script>alert(1)</script>"
     table = pd.DataFrame(
         {"name": [hostile, "a|b\nc", "<img src=x onerror=alert(1)>", "[x](javascript:alert(1))"],

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from clip_sae.plotting import theme
+from clip_sae.plotting.panels import panel_names, power
 
 
 def test_equal_data_give_equal_files(tmp_path):
@@ -30,15 +31,19 @@ def test_layers_get_distinct_colours_darker_than_paper():
     ("value", "text"), [(1e-5, "1e-5"), (3.16e-4, "3.2e-4"), (1.0, "1e0"), (1e-12, "1e-12")]
 )
 def test_powers_are_short(value, text):
-    assert theme.power(value) == text
+    assert power(value) == text
 
 
-def test_a_missing_column_and_an_empty_table_are_named():
-    table = pd.DataFrame({"layer": [0], "l0": [1.0]})
-    with pytest.raises(ValueError, match="the map needs the column 'token'; the table has layer"):
-        theme.require_columns(table, ["layer", "token"], "the map")
-    with pytest.raises(ValueError, match="the map needs at least one row"):
-        theme.require_columns(table.head(0), ["layer"], "the map")
+def test_items_that_share_a_name_are_told_apart():
+    kinds = {"none": "none", "coop": "coop", "maple": "maple", "deep": "maple", "mine": "new"}
+    names = {m: style.name for m, style in theme.method_styles(list(kinds), kinds).items()}
+    assert names == {
+        "none": "zero-shot",
+        "coop": "CoOp",
+        "maple": "MaPLe (maple)",
+        "deep": "MaPLe (deep)",
+        "mine": "new",  # a kind without a style has its own name
+    }
 
 
 def test_a_panel_is_named_once_however_the_table_says_it():
@@ -50,8 +55,8 @@ def test_a_panel_is_named_once_however_the_table_says_it():
         index=[5, 5, 6, 7],
     )
     names = ["vanilla", "topk\nk-16", "topk\nk-16", "topk\nk-16"]
-    assert theme.panel_names(table).tolist() == names
-    assert theme.panel_names(table[["recipe"]]).tolist() == [
+    assert panel_names(table).tolist() == names
+    assert panel_names(table[["recipe"]]).tolist() == [
         "vanilla",
         "topk",
         "topk\nk-16",

@@ -4,10 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.firing import draw_curves as curves
-from clip_sae.analyses.firing import draw_firing as firing
-from clip_sae.analyses.sweep.draw_sweep import draw_sweep, plot_grid, plot_trade_off
-from clip_sae.plotting import theme
+from clip_sae.analyses.firing import draw as firing
+from clip_sae.analyses.sweep.draw import sweep
 
 
 def curve_table(recipes=("vanilla/base", "topk/k-16"), layers=(0, 3)):
@@ -28,8 +26,8 @@ def curve_table(recipes=("vanilla/base", "topk/k-16"), layers=(0, 3)):
     return pd.DataFrame(rows).sample(frac=1, random_state=0)
 
 
-def test_curves_have_a_row_per_metric_and_a_column_per_recipe(tmp_path):
-    figure = curves.draw_training_curves(curve_table())
+def test_curves_have_a_row_per_metric_and_a_column_per_recipe(csv):
+    figure = firing.training_curves(None, csv=csv(curve_table()))
     assert len(figure.axes) == 8
     first = figure.axes[0]
     assert first.get_ylabel() == "loss"
@@ -39,7 +37,6 @@ def test_curves_have_a_row_per_metric_and_a_column_per_recipe(tmp_path):
     assert (np.diff(y) < 0).all()
     # A first step far below zero does not flatten the rest.
     assert figure.axes[4].get_ylim() == pytest.approx((-0.1, 1.0))
-    figure.savefig(tmp_path / "curves.png")
 
 
 def histogram(recipes=("vanilla/base",)):
@@ -61,8 +58,8 @@ def histogram(recipes=("vanilla/base",)):
     )
 
 
-def test_firing_steps_and_the_dead_in_the_legend(ax):
-    firing.plot_firing(histogram(), ax, colours=theme.layer_colours([0, 5]))
+def test_firing_steps_and_the_dead_in_the_legend(csv):
+    [ax] = firing.firing(None, csv=csv(histogram())).axes
     values, edges, _ = ax.patches[1].get_data()
     assert values.tolist() == [1, 2, 3, 9]
     np.testing.assert_allclose(edges, np.linspace(-4, 0, 5))
@@ -71,14 +68,28 @@ def test_firing_steps_and_the_dead_in_the_legend(ax):
 
 
 @pytest.mark.parametrize("n_recipes", [1, 2, 4])
-def test_firing_has_a_panel_per_recipe(n_recipes, tmp_path):
-    figure = firing.draw_firing(histogram([f"recipe {i}" for i in range(n_recipes)]))
+def test_firing_has_a_panel_per_recipe(n_recipes, csv):
+    table = histogram([f"recipe {i}" for i in range(n_recipes)])
+    figure = firing.firing(None, csv=csv(table))
     assert sum(ax.get_visible() for ax in figure.axes) == n_recipes
-    figure.savefig(tmp_path / "firing.png")
 
 
-def test_the_grid_places_lr_across_and_l1_up_and_leaves_out_the_diverged(sweep, ax):
-    plot_grid(sweep, ax, value="explained_variance")
+@pytest.fixture
+def sweep_figure(csv):
+    rows = [(lr, l1) for lr in (1e-4, 1e-3) for l1 in (1e-5, 1e-4, 1e-3)]
+    table = pd.DataFrame(rows, columns=["lr", "l1_coefficient"])
+    table = table.assign(
+        explained_variance=[0.9, 0.8, 0.7, 0.95, np.nan, -3.0],
+        l0=[100.0, 30.0, 0.0, 90.0, 20.0, 1.0],
+        alive_latents=[100, 90, 0, 95, 90, 10],
+        d_sae=128,
+        chosen=[False, True, False, False, False, False],
+    )
+    return sweep(None, csv=csv(table))
+
+
+def test_the_grid_places_lr_across_and_l1_up_and_leaves_out_the_diverged(sweep_figure):
+    ax = sweep_figure.axes[0]
     texts = {tuple(map(round, text.get_position())): text.get_text() for text in ax.texts}
     assert texts[0, 0] == "0.90"
     assert texts[1, 0] == "0.95"
@@ -90,22 +101,16 @@ def test_the_grid_places_lr_across_and_l1_up_and_leaves_out_the_diverged(sweep, 
     assert ax.patches[-1].get_xy() == (-0.5, 0.5)
 
 
-def test_the_trade_off_rings_the_choice(sweep, ax):
-    plot_trade_off(sweep, ax)
+def test_the_trade_off_rings_the_choice(sweep_figure):
+    *_, ax = sweep_figure.axes
     ring = ax.collections[-1].get_offsets()
     np.testing.assert_allclose(ring, [[30, 0.8]])
     assert ax.get_legend().get_texts()[-1].get_text() == "chosen"
 
 
-def test_the_sweep_figure_draws_with_zeros_and_nans(sweep, tmp_path):
-    figure = draw_sweep(sweep, title="vanilla, layer 3")
-    assert len(figure.axes) == 4
-    figure.savefig(tmp_path / "sweep.png")
-
-
-def test_variants_of_a_recipe_get_panels_of_their_own():
+def test_variants_of_a_recipe_get_panels_of_their_own(csv):
     table = pd.concat(histogram(["vanilla"]).assign(variant=v) for v in ("base", "k-16", "k-32"))
-    figure = firing.draw_firing(table)
+    figure = firing.firing(None, csv=csv(table))
     assert [ax.get_title("left") for ax in figure.axes] == [
         "vanilla",
         "vanilla\nk-16",
@@ -113,4 +118,4 @@ def test_variants_of_a_recipe_get_panels_of_their_own():
     ]
     assert all(len(ax.patches) == 2 for ax in figure.axes)
     curve = pd.concat(curve_table(["vanilla"]).assign(variant=v) for v in ("k-16", "k-32"))
-    assert len(curves.draw_training_curves(curve).axes) == 8
+    assert len(firing.training_curves(None, csv=csv(curve)).axes) == 8

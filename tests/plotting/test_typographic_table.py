@@ -1,4 +1,4 @@
-"""Table 2 as printed: every defence by its name, controls averaged, the paper beside."""
+"""Table 2 as printed: every defence by its name, controls averaged, next to the paper."""
 
 from pathlib import Path
 
@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.typographic.render_table import DEFENCES, LAYOUTS, beside, printed, setting
-from clip_sae.plotting.tables import described, read_paper, to_html, to_markdown
+from clip_sae.analyses.typographic.render import DEFENCES, typographic_table
 
 
 def rows_of(dataset: str, subset: str, accuracies: dict[str, float]) -> pd.DataFrame:
@@ -42,51 +41,61 @@ CHOICE = pd.DataFrame(
 )
 
 
-def test_rows_stand_in_the_order_of_the_defences_and_controls_are_averaged(table):
-    rows = printed(table)
-    whole = rows[(rows["dataset"] == "ours") & (rows["images"] == "all")].set_index("defence")
+@pytest.fixture
+def rendered(table, csv):
+    def render(protocol="all_classes", table=table, choice=CHOICE, paper=None, paper_sets=None):
+        return typographic_table(
+            None, csv=csv(table), choice=csv(choice), paper=paper, protocol=protocol,
+            model="demo", paper_sets=paper_sets or {},
+        )  # fmt: skip
+
+    return render
+
+
+def cells(text, start):
+    [line] = [line for line in text.splitlines() if line.startswith(start)]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_rows_stand_in_the_order_of_the_defences_and_controls_are_averaged(rendered):
+    text = rendered()["md"]
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ours | all |")]
     names = [DEFENCES[name] for name in ("none", "sae", "dp+sae", "random")]
-    assert whole.index.tolist() == names
-    assert whole.loc[DEFENCES["random"], "accuracy"] == pytest.approx(0.41)
-    assert np.isnan(whole.loc[DEFENCES["random"], "accuracy_low"]), "no interval of another number"
-    assert np.isnan(whole.loc[DEFENCES["none"], "gain"])
-    assert rows["dataset"].drop_duplicates().tolist() == ["ours", "clean"]
-    assert rows["images"].drop_duplicates().tolist() == ["all", "with a word"]
-
-
-def test_the_papers_numbers_stand_beside_all_images_only(table, tmp_path):
-    path = tmp_path / "table2.csv"
-    path.write_text(
-        "paper_set,defence,accuracy\nrta100,none,0.66\nrta100,dp,0.73\npaint,none,0.63\n"
+    assert [row[2] for row in rows] == names
+    assert rows[3][5] == "0.410"  # without an interval: those of single sets are of other numbers
+    assert rows[0][6] == "–"  # no gain of no defence
+    assert (
+        text.index("| ours | all |") < text.index("| ours | with a word |") < text.index("| clean")
     )
-    paper = beside(read_paper(path), {"ours": "rta100"})
-    layout = described(LAYOUTS["all_classes"], model="demo", setting=setting(CHOICE))
-    text = to_markdown(printed(table), paper, layout)
-    lines = [line for line in text.splitlines() if line.startswith("| ours | all | no defence")]
-    assert len(lines) == 1 and "| 0.440 [0.400, 0.480] | 0.660 |" in lines[0]
-    assert text.count("0.66") == 1 and "0.63" not in text
-    assert "43 latents of a, τ = 0.0701, λ = 0.6" in text
-    assert "<table>" in to_html(printed(table), paper, layout)
 
 
-def test_a_table_without_the_papers_columns_is_rendered_alone(table):
-    layout = described(LAYOUTS["two_way"], model="demo", setting=setting(CHOICE))
-    assert "(paper)" not in to_markdown(printed(table), None, layout)
-    nothing = beside(pd.DataFrame({"paper_set": [], "defence": [], "accuracy": []}), {})
-    assert nothing.empty
+def test_the_papers_numbers_stand_next_to_all_images_only(rendered, csv):
+    paper = {"paper_set": ["rta100", "rta100", "paint"], "defence": ["none", "dp", "none"]}
+    paper = csv(pd.DataFrame(paper | {"accuracy": [0.66, 0.73, 0.63]}))
+    pages = rendered(paper=paper, paper_sets={"ours": "rta100"})
+    assert cells(pages["md"], "| ours | all | no def")[5:7] == ["0.440 [0.400, 0.480]", "0.660"]
+    assert pages["md"].count("0.66") == 1 and "0.63" not in pages["md"]
+    assert "43 latents of a, τ = 0.0701, λ = 0.6" in pages["md"]
+    assert "<table>" in pages["html"]
+    assert "0.66" not in rendered(paper=paper)["md"]  # no set of ours is the paper's
 
 
-def test_a_choice_of_nothing_is_said():
-    assert "no latents" in setting(CHOICE.assign(n_units=0))
+def test_a_table_without_the_papers_columns_is_rendered_alone(rendered):
+    assert "(paper)" not in rendered("two_way")["md"]
 
 
-def test_a_defence_without_a_name_is_refused(table):
+def test_a_choice_of_nothing_is_said(rendered):
+    assert "no latents" in rendered(choice=CHOICE.assign(n_units=0))["md"]
+
+
+def test_a_defence_without_a_name_is_refused(rendered, table):
+    odd = table.replace({"defence": {"sae": "magic"}})
     with pytest.raises(ValueError, match="defence 'magic' has no name; there are: none, dp, sae"):
-        printed(table.replace({"defence": {"sae": "magic"}}))
+        rendered(table=odd)
 
 
 def test_the_papers_table_2_is_whole():
     resources = Path(__file__).resolve().parents[2] / "workflow/resources/paper"
-    paper = read_paper(resources / "table2.csv")
+    paper = pd.read_csv(resources / "table2.csv")
     assert len(paper) == 12 and paper["accuracy"].between(0.5, 0.9).all()
     assert set(paper["defence"]) <= DEFENCES.keys()

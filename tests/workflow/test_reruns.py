@@ -74,7 +74,7 @@ CODE_EDITS = {
                 "import math  # why\n", set()),
     "docstring": (POSITIONS, '"""How many', '"""Just how many', set()),
     "analysis": (POSITIONS, "import math\n", "import math\n\nX = 1\n", L0),
-    "drawing": ("src/clip_sae/analyses/l0/draw_maps.py", "import math\n", "import math\n\nX = 1\n",
+    "drawing": ("src/clip_sae/analyses/l0/draw.py", "import math\n", "import math\n\nX = 1\n",
                 MAPS),
     "style": ("workflow/resources/style.mplstyle", "\n", "\n# a remark\n",
               MAPS | {"draw/firing", "draw/training_curves"}),

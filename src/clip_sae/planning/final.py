@@ -1,9 +1,9 @@
 """Final files at the results root: gathered tables, figures, rendered tables.
 
-A handful of rules makes them all, and each file names its own function.
+Five rules make them all; each file names its own function.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from clip_sae.planning.artefacts import Artefact
 from clip_sae.planning.reads import Images, leaves
@@ -13,7 +13,7 @@ STYLE = "style.mplstyle"
 
 GATHER = Rule("gather", "{csv}")
 DRAW = Rule("draw", "{figure}.png", beside=("{figure}.svg",), stage="figure", resources=(STYLE,))
-# images may lie where only compute nodes see them, so these figures are no local jobs
+# Images may lie on disks that only compute nodes see, so these figures are not local jobs.
 DRAW_IMAGES = Rule(
     "draw_images", "{picture}.png", beside=("{picture}.svg",), stage="figure", resources=(STYLE,)
 )
@@ -23,23 +23,13 @@ ROWS = "clip_sae.running.gather:gather_rows"
 
 
 class Final:
-    """Final files of a plan."""
+    """Final files of a plan. `reads` and `values` are those of `Plan.step`."""
 
     def gather(
-        self,
-        csv: str,
-        run: str = ROWS,
-        *,
-        reads: Mapping,
-        values: Mapping | None = None,
-        target: str = "all",
+        self, csv: str, run: str = ROWS, *, target: str = "all", **declared: Mapping
     ) -> Artefact:
-        """Declare a table at the results root that puts others together.
-
-        Args:
-            csv: file name, with its suffix.
-        """
-        table = self.step(GATHER, run=run, reads=reads, values=values, csv=csv)
+        """Declare a table that puts others together; `csv` is its file name, with the suffix."""
+        table = self.step(GATHER, run=run, csv=csv, **declared)
         self.want(target, table)
         return table
 
@@ -53,10 +43,9 @@ class Final:
         target: str = "all",
     ) -> Artefact:
         """Declare a figure: <figure>.png and .svg."""
-        if any(isinstance(leaf, Images) for leaf in leaves(reads)):
-            drawn = self.step(DRAW_IMAGES, run=run, reads=reads, values=values, picture=figure)
-        else:
-            drawn = self.step(DRAW, run=run, reads=reads, values=values, figure=figure)
+        of_images = any(isinstance(leaf, Images) for leaf in leaves(reads))
+        rule, name = (DRAW_IMAGES, "picture") if of_images else (DRAW, "figure")
+        drawn = self.step(rule, run=run, reads=reads, values=values, **{name: figure})
         self.want(target, drawn)
         return drawn
 
@@ -65,15 +54,12 @@ class Final:
         table: str,
         run: str,
         *,
-        reads: Mapping,
-        values: Mapping | None = None,
         target: str = "all",
-        formats: Iterable[str] = ("md", "html"),
+        formats: Collection[str] = ("md", "html"),
+        **declared: Mapping,
     ) -> None:
-        """Declare a table for readers: <table>.md, and .html where its function makes both."""
+        """Declare a table for readers: <table>.md, and .html if its function makes both."""
         if set(formats) == {"md"}:
-            made = self.step(RENDER_MARKDOWN, run=run, reads=reads, values=values, text=table)
-            self.want(target, made)
-            return
-        both = self.step(RENDER, run=run, reads=reads, values=values, table=table)
-        self.want(target, *both.values())
+            self.want(target, self.step(RENDER_MARKDOWN, run=run, text=table, **declared))
+        else:
+            self.want(target, *self.step(RENDER, run=run, table=table, **declared).values())

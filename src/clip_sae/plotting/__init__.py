@@ -1,3 +1,4 @@
-"""Tables in, Axes or a Figure out: pandas, numpy, matplotlib and seaborn only; nothing is saved
-but by `theme.save`, and no model is ever loaded.
+"""Helpers that the drawing modules of several questions share: tables in, figures or text out.
+
+pandas, numpy and matplotlib only; only `theme.save` writes files, and no model is loaded.
 """

@@ -1,13 +1,12 @@
-"""A results table beside the paper's, as Markdown and as one HTML page.
+"""Results tables next to the paper's numbers, as Markdown and as one HTML page.
 
-Steering paper, Tables 3 and 4 (`TABLE3`, `TABLE4`). Percent appears here and nowhere earlier.
+Shares turn into percent here and nowhere earlier.
 """
 
 import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas as pd
 
@@ -16,7 +15,7 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class Column:
-    """One printed column. `scale` multiplies our number, never the paper's, which is as printed."""
+    """One printed column. `scale` multiplies our numbers; the paper's stay as printed."""
 
     name: str
     header: str
@@ -24,7 +23,7 @@ class Column:
     scale: float = 1.0
 
     def number(self, value: object, scale: float = 1.0) -> str:
-        """A rounded number, text as it is, a dash for nothing."""
+        """Return a number rounded, text as it is, a dash for a missing value."""
         if isinstance(value, str):
             return value
         if pd.isna(value):
@@ -32,7 +31,7 @@ class Column:
         return f"{float(value) * scale:,.{self.digits}f}"
 
     def ours(self, row: pd.Series) -> str:
-        """Our number, with its interval where the table has `<name>_low` and `<name>_high`."""
+        """Return our number, with its interval if the table has `<name>_low` and `<name>_high`."""
         text = self.number(row[self.name], self.scale)
         low, high = row.get(f"{self.name}_low"), row.get(f"{self.name}_high")
         if low is None or pd.isna(low) or text == MISSING:
@@ -40,88 +39,42 @@ class Column:
         return f"{text} [{self.number(low, self.scale)}, {self.number(high, self.scale)}]"
 
 
+def percent(name: str, header: str, digits: int = 2) -> Column:
+    """Return a column that prints shares in percent."""
+    return Column(name, header, digits, scale=100)
+
+
 @dataclass(frozen=True)
 class Layout:
-    """What a rendered table says: its keys (printed first, matched to the paper's rows), columns,
-    caption and source of the paper's numbers.
+    """The columns and texts of a rendered table.
+
+    Attributes:
+        keys: columns that are printed first, and by which the paper's rows are matched to ours.
+        caption: the text above the table; source: the text below it, e.g. of the paper's numbers.
     """
 
     keys: tuple[Column, ...]
     columns: tuple[Column, ...]
     caption: str
-    source: str
+    source: str = ""
+
+    def filled(self, **facts: object) -> "Layout":
+        """Return the layout with facts such as `model` filled into its caption."""
+        return replace(self, caption=self.caption.format(**facts))
 
 
-_KEYS = (Column("layer", "Layer", 0), Column("hook", "Hook"))
-_IMAGES = Column("n_images", "n", 0)
-_QUALITY = (
-    Column("ce", "CE"),
-    Column("recon_ce", "Recon CE"),
-    Column("zero_ce", "Zero Abl CE"),
-    Column("ce_recovered", "CE Rec (%)", 2, scale=100),
-)
-# The paper's Table 4 is at scale 1 with bare names: its 6.908 is ln 1000.
-_QUALITY_SCALE1 = (
-    Column("ce_scale1", "CE at scale 1"),
-    Column("recon_ce_scale1", "Recon CE at scale 1"),
-    Column("zero_ce_scale1", "Zero Abl CE at scale 1"),
-    Column("ce_recovered_scale1", "CE Rec at scale 1 (%)", 2, scale=100),
-)
-# The authors' code takes the cosine across tokens, per dimension: theirs stands beside that form.
-_COSINES = (
-    Column("cosine_similarity", "Cos Sim per token"),
-    Column("cosine_similarity_prisma", "Cos Sim, authors' form"),
-    Column("embedding_cosine", "Recon Cos Sim"),
-)
-TABLE3 = Layout(
-    keys=(*_KEYS, Column("l1_coefficient", "L1 coef.")),
-    columns=(
-        Column("token_subset", "Tokens"),
-        _IMAGES,
-        Column("explained_variance", "Exp. Var."),
-        Column("l0", "L0", 2),
-        Column("l0_per_image", "Avg Img L0", 2),
-        Column("cls_l0", "Avg CLS L0", 2),
-        *_COSINES,
-        *_QUALITY,
-    ),
-    caption="Table 3. Vanilla SAEs: reconstruction. Ours: {model}; the paper's: CLIP-ViT-B/32. CE "
-    "with prompts {templates} at the model's logit scale; intervals are 95 % bootstrap over n "
-    "images, for one SAE seed. l1 acts through d_model x token norm: equal l1 is not equal "
-    "sparsity.",
-    source="Paper: Joseph et al. 2025, arXiv 2504.08729, Table 3.",
-)
-TABLE4 = Layout(
-    keys=_KEYS,  # not k: the paper prints k = 64 of d_model 768 only, and says so in its column
-    columns=(
-        Column("k", "k", 0),
-        Column("token_subset", "Tokens"),
-        _IMAGES,
-        Column("explained_variance", "Exp. Var."),
-        Column("l0", "L0", 2),
-        *_COSINES,
-        *_QUALITY,
-        *_QUALITY_SCALE1,
-    ),
-    caption="Table 4. TopK SAEs: reconstruction. Ours: {model}; the paper's: CLIP-ViT-B/32. CE "
-    "with prompts {templates} at the model's logit scale, then as the paper's, with bare names at "
-    "scale 1; intervals are 95 % bootstrap over n images, for one SAE seed.",
-    source="Paper: Joseph et al. 2025, arXiv 2504.08729, Table 4.",
-)
-
-
-def described(layout: Layout, **facts: str) -> Layout:
-    """Return the layout with facts such as `model` and `templates` filled into its caption."""
-    return replace(layout, caption=layout.caption.format(**facts))
-
-
-def beside_paper(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> pd.DataFrame:
+def text_cells(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> pd.DataFrame:
     """Return text cells, columns as (header, "ours" | "paper" | ""), one row per row of `table`.
 
-    A row of the paper belongs to ours where all keys are equal and, if `table` has the column
-    token_subset, to its rows "all" only: the paper's tables are of all tokens.
+    A row of the paper belongs to ours where all keys are equal. If `table` has the column
+    token_subset, only its rows "all" get the paper's numbers, which count all tokens.
     """
-    _require(table, layout, "the results table")
+    wanted = [column.name for column in (*layout.keys, *layout.columns)]
+    if missing := [name for name in wanted if name not in table.columns]:
+        raise ValueError(
+            f"the results table has no column {missing[0]!r}, which its layout prints; it has "
+            f"{', '.join(table.columns)}"
+        )
     matched = [None] * len(table) if paper is None else _match(table, paper, layout)
     cells: dict[tuple[str, str], list[str]] = {}
     for key in layout.keys:
@@ -138,13 +91,13 @@ def beside_paper(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout
 
 
 def to_markdown(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> str:
-    """Render as a Markdown table; the paper's numbers stand in columns of their own."""
-    cells = beside_paper(table, paper, layout)
+    """Render as a Markdown table; the paper's numbers have columns of their own."""
+    cells = text_cells(table, paper, layout)
     headers = [f"{header} ({part})" if part else header for header, part in cells.columns]
     lines = [f"**{_inert(layout.caption)}**", "", _line(headers)]
     lines.append(_line(["---"] + ["--:"] * (len(headers) - 1)))
     lines += [_line(row) for row in cells.itertuples(index=False)]
-    return "\n".join([*lines, "", _inert(layout.source), ""])
+    return "\n".join([*lines, *(["", _inert(layout.source)] if layout.source else []), ""])
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -152,7 +105,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _inert(text: str) -> str:
-    """Text that Markdown shows as it is: class names and words come with data, as does a <script>.
+    """Return text that Markdown shows as it is: class names in the data may hold a <script>.
 
     A "<" that no tag follows stays ("<0.0001"), and so do brackets without a link.
     """
@@ -174,28 +127,28 @@ small { color: #666; }
 """
 
 
-def to_html(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> str:
-    """Render as a whole HTML page without scripts; ours and the paper's under one header."""
-    return html_page(layout.caption.split(".")[0], [html_table(table, paper, layout)])
+def both(
+    parts: Sequence[tuple[pd.DataFrame, Layout]],
+    paper: pd.DataFrame | None = None,
+    title: str = "",
+) -> dict[str, str]:
+    """Render tables one below the other: {"md": Markdown, "html": a whole page without scripts}.
 
-
-def both(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> dict[str, str]:
-    """Render as Markdown and as an HTML page: {"md": text, "html": text}."""
-    return {"md": to_markdown(table, paper, layout), "html": to_html(table, paper, layout)}
-
-
-def html_page(title: str, tables: Sequence[str]) -> str:
-    """Return a whole HTML page of tables from `html_table`."""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
+    `title`: of the page; by default the first sentence of the first caption.
+    """
+    title = title or parts[0][1].caption.split(".")[0]
+    tables = "".join(html_table(table, paper, layout) for table, layout in parts)
+    return {
+        "md": "\n".join(to_markdown(table, paper, layout) for table, layout in parts),
+        "html": '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
         f"<title>{html.escape(title)}</title>"
-        f"<style>{_STYLE}</style></head>\n<body>{''.join(tables)}</body>\n</html>\n"
-    )
+        f"<style>{_STYLE}</style></head>\n<body>{tables}</body>\n</html>\n",
+    }
 
 
 def html_table(table: pd.DataFrame, paper: pd.DataFrame | None, layout: Layout) -> str:
-    """Render one table of a page, its caption above and its source below."""
-    cells = beside_paper(table, paper, layout)
+    """Render one table of a page, with its caption above and its source below."""
+    cells = text_cells(table, paper, layout)
     parts = [part for _, part in cells.columns]
     top, below = [], []
     for header, part in cells.columns:
@@ -223,21 +176,15 @@ def _html_cell(text: str, part: str) -> str:
     return f'<td class="paper">{number}</td>' if part == "paper" else f"<td>{number}{small}</td>"
 
 
-def read_paper(path: Path) -> pd.DataFrame:
-    """Read a table of workflow/resources/paper, whose column names are ours."""
-    return pd.read_csv(path)
-
-
 def _key_text(key: Column, value: object) -> str:
     whole = isinstance(value, str) or pd.isna(value) or float(value).is_integer()
     return key.number(value) if whole else f"{value:g}"
 
 
 def _match(table: pd.DataFrame, paper: pd.DataFrame, layout: Layout) -> list[pd.Series | None]:
-    """The paper's row for each of ours, None where it has none."""
+    """Return the paper's row for each of ours, None where it has none."""
     names = [key.name for key in layout.keys]
-    missing = [name for name in names if name not in paper.columns]
-    if missing:
+    if missing := [name for name in names if name not in paper.columns]:
         raise ValueError(
             f"the paper's table has no column {missing[0]!r} to match rows by; it has "
             f"{', '.join(paper.columns)}"
@@ -245,8 +192,8 @@ def _match(table: pd.DataFrame, paper: pd.DataFrame, layout: Layout) -> list[pd.
     repeated = paper[paper.duplicated(names, keep=False)]
     if len(repeated):
         raise ValueError(
-            f"the paper's table holds {len(repeated)} rows that {', '.join(names)} do not tell "
-            "apart; add a key to the layout"
+            f"the paper's table holds {len(repeated)} rows with equal {', '.join(names)}; add a "
+            "key to the layout"
         )
     rows = {_key(row, names): row for _, row in paper.iterrows()}
     whole = table.get("token_subset", pd.Series("all", index=table.index)) == "all"
@@ -257,15 +204,5 @@ def _match(table: pd.DataFrame, paper: pd.DataFrame, layout: Layout) -> list[pd.
 
 
 def _key(row: pd.Series, names: Sequence[str]) -> tuple:
-    """Key values, numbers rounded to 9 digits so that 8e-05 equals 8e-5 however it was made."""
+    """Return key values, numbers rounded to 9 digits so that 8e-05 equals a computed 8e-5."""
     return tuple(v if isinstance(v, str) else float(f"{v:.9g}") for v in row[list(names)])
-
-
-def _require(table: pd.DataFrame, layout: Layout, what: str) -> None:
-    wanted = [column.name for column in (*layout.keys, *layout.columns)]
-    missing = [name for name in wanted if name not in table.columns]
-    if missing:
-        raise ValueError(
-            f"{what} has no column {missing[0]!r}, which its layout prints; it has "
-            f"{', '.join(table.columns)}"
-        )

@@ -1,4 +1,4 @@
-"""Put measured rows together into one table."""
+"""Gather measured rows into one table."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -36,7 +36,7 @@ def steps(plan: Plan) -> None:
     plan.draw("frontier", f"{DRAW}:frontier", reads={"csv": table}, target="extended")
     plan.render(
         "frontier",
-        f"{DRAW}:frontier_markdown",
+        "clip_sae.analyses.frontier.render:frontier_markdown",
         reads={"csv": table},
         values={"model": plan.clip.facts["name"], "levels": block["levels"]},
         target="extended",

@@ -156,7 +156,7 @@ class PicturesPlan:
             of_top = figure in ("fig2", "fig10")
             self.plan.draw(
                 figure,
-                f"{DRAW}:{figure}",
+                f"{DRAW}_top_images:{figure}" if of_top else f"{DRAW}:{figure}",
                 reads={
                     "sets": [
                         {

@@ -1,4 +1,4 @@
-"""What all figures of steerability look up: kinds of units, and readings of the layer table.
+"""Readings of the layer table, for all figures and tables of steerability.
 
 Steering paper, Section 6 (Eqs 4-8). The layer table is long: one row per layer, kind of unit,
 strength, quantity and threshold, with its interval.
@@ -6,36 +6,31 @@ strength, quantity and threshold, with its interval.
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter
 
 from clip_sae.plotting import theme
 
-LAYER_COLUMNS = (
-    "layer", "kind", "label", "strength", "quantity", "threshold", "value", "low", "high",
-    "n_units", "n_alive", "n_sampled_from", "n_images", "n_words",
-)  # fmt: skip
-# what figures read of the table of units
-UNIT_COLUMNS = ("layer", "kind", "label", "strength", "steerability", "alive")
-# kind → name in figures, colour, marker
-KINDS = {
-    "latent": ("SAE latents", "#0072B2", "o"),
-    "neuron": ("neurons", "#D55E00", "s"),
-    "neuron_equal_push": ("neurons, equal push", "#E69F00", "D"),
-    "pca": ("PCA directions", "#009E73", "^"),
-    "random": ("random directions", "#888888", "v"),
-    "random_sae": ("latents of an untrained SAE", "#CC79A7", "X"),
-}
+KINDS = theme.STYLES["unit"]
+DARK = "#444444"  # of marks in legends that stand for several colours
+PERFECT = 0.9  # of S: units that move all probability to one word
+
+
+def read_table(path: Path, **options: object) -> pd.DataFrame:
+    """Read a table of steerability.
+
+    Its words include "null" and "nan", some of them in the authors' vocabulary.
+    """
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], **options)
 
 
 def kinds_of(table: pd.DataFrame) -> list[str]:
-    """The kinds of unit that a table holds, in the order of `KINDS`.
+    """Return the kinds of unit that a table holds, in the order of `KINDS`.
 
-    Raises ValueError for a kind without a name, and where one kind has several labels (several
-    SAEs), whose rows a figure could not tell apart.
+    Raises ValueError for a kind without a name, and if one kind has several labels (several SAEs),
+    whose rows a figure could not tell apart.
     """
     found = set(table.kind)
     if unknown := sorted(found - set(KINDS)):
@@ -49,6 +44,19 @@ def kinds_of(table: pd.DataFrame) -> list[str]:
     return [kind for kind in KINDS if kind in found]
 
 
+def at_strength(table: pd.DataFrame, strength: float, kind: str | None = None) -> pd.DataFrame:
+    """Return the rows of one strength, and of one kind if given; it is infinite for the limit.
+
+    Raises ValueError if there is none.
+    """
+    rows = table[table.strength.astype(float) == float(strength)]
+    rows = rows if kind is None else rows[rows.kind == kind]
+    if rows.empty:
+        which = "" if kind is None else f" of kind {kind!r}"
+        raise ValueError(f"no unit{which} was steered with {strength_name(strength)}")
+    return rows
+
+
 def reading(
     layers: pd.DataFrame,
     quantity: str,
@@ -57,14 +65,15 @@ def reading(
     strength: float,
     threshold: float | None = None,
 ) -> pd.DataFrame:
-    """Rows of one quantity of one kind at one strength, ascending by layer; empty if there is none.
+    """Return the rows of one quantity of one kind at one strength, ascending by layer.
 
-    `layers`: the layer table (`LAYER_COLUMNS`). `strength` is infinite for the asymptote. A
-    threshold that the quantity's rows do not name picks the rows without one.
+    Args:
+        layers: the layer table.
+        strength: infinite for the asymptote.
+        threshold: picks the rows without a threshold if the quantity has none.
     """
-    theme.require_columns(layers, LAYER_COLUMNS, "the steerability of layers")
-    at_strength = layers.strength.astype(float) == float(strength)
-    rows = layers[(layers.quantity == quantity) & (layers.kind == kind) & at_strength]
+    own = layers[layers.strength.astype(float) == float(strength)]
+    rows = own[(own.quantity == quantity) & (own.kind == kind)]
     if threshold is None or rows.threshold.isna().all():
         rows = rows[rows.threshold.isna()]
     else:
@@ -74,37 +83,18 @@ def reading(
     return rows.sort_values("layer")
 
 
-def strength_name(strength: float) -> str:
-    """`s = 150`, or `s → ∞` for the asymptote."""
-    return "s → ∞" if math.isinf(strength) else f"s = {strength:g}"
-
-
-def counted(row: pd.Series) -> str:
-    """A count of units with its interval, its n and its share: `1,322 [1,290, 1,350] of 12,000`."""
-    interval = "" if pd.isna(row.low) else f" [{row.low:,.0f}, {row.high:,.0f}]"
-    return f"{row.value:,.0f}{interval} of {row.n_units:,.0f} ({row.value / row.n_units:.1%})"
-
-
-def sample_note(rows: pd.DataFrame) -> str:
-    """Say what bands and hollow marks mean; hollow is a kind of which a sample was measured."""
-    note = "bands: 95 % intervals over images"
-    if (rows.n_units < rows.n_sampled_from).any():
-        note += " (hollow: and over the choice of a sample of the units)"
-    return note
-
-
-def percent_axis(axis: Axis) -> None:
-    """Print an axis of shares in plain percent: 100 %, 2.5 %, 0.01 %."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g} %"))
-
-
 def paper_value(paper: pd.DataFrame, quantity: str, kind: str) -> pd.Series | None:
-    """The paper's row of a quantity (resources/paper/steering.csv), None if it has none."""
+    """Return the paper's row of a quantity (resources/paper/steering.csv), None if it has none."""
     rows = paper[(paper.quantity == quantity) & (paper.kind == kind)]
     return None if rows.empty else rows.iloc[0]
 
 
+def strength_name(strength: float) -> str:
+    """Return `s = 150`, or `s → ∞` for the asymptote."""
+    return "s → ∞" if math.isinf(strength) else f"s = {strength:g}"
+
+
 def hide_words(words: Iterable[str], mask: Iterable[str]) -> list[str]:
-    """Return the words, those of the mask as dots; a figure may hide what a table keeps."""
+    """Return the words, those of the mask as dots: a figure may hide what a table keeps."""
     masked = {word.lower() for word in mask}
     return ["•••" if str(word).lower() in masked else str(word) for word in words]

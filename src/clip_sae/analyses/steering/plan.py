@@ -168,8 +168,8 @@ class Steering:
         mask = self.section["vocabulary"]["mask"]
         reads = {"traces": traces, "mask": None if mask is None else self.plan.file(mask)}
         gamma = {"gamma": self.section["gamma"]}
-        self.plan.draw("fig5", f"{DRAW}:fig5", reads=reads, values=gamma)
-        self.plan.draw("fig9", f"{DRAW}:fig9", reads=reads)
+        self.plan.draw("fig5", f"{DRAW}_traces:fig5", reads=reads, values=gamma)
+        self.plan.draw("fig9", f"{DRAW}_traces:fig9", reads=reads)
 
     # --- figures and the table for readers ------------------------------------------------------
 
@@ -182,9 +182,10 @@ class Steering:
         """Draw Figs 6 and 7 and the dispersion, and render the layers."""
         paper = self.plan.resource(PAPER)
         layers = {"layers": tables["layer"]}
-        for figure, other in (("fig6", "histogram"), ("fig7", "rarefaction")):
+        for run, other in (("draw:fig6", "histogram"), ("draw_coverage:fig7", "rarefaction")):
             reads = {**layers, other: tables[other], "paper": paper}
-            self.plan.draw(figure, f"{DRAW}:{figure}", reads=reads, values=self.levels)
+            figure = run.partition(":")[2]
+            self.plan.draw(figure, f"{RUN}.{run}", reads=reads, values=self.levels)
         self.plan.draw(
             "steerability_dispersion",
             f"{DRAW}:steerability_dispersion",
@@ -203,7 +204,7 @@ class Steering:
         names = ("histogram", "rarefaction")
         self.plan.draw(
             BASELINES,
-            f"{DRAW}:steerability_baselines",
+            f"{DRAW}_coverage:steerability_baselines",
             reads={"layers": tables["layer"], **{name: tables[name] for name in names}},
             values=self.levels,
             target="extended",
