@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from statistics import median
 
-from clip_sae.analyses.configured import plan_of
+from clip_sae.analyses.planned import plan_of
 
 from clip_sae.planning.jobs import work_listing
 from clip_sae.planning.staleness import Staleness

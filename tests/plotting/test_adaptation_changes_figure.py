@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.changes.cells import BY_NAME
+from clip_sae.analyses.changes.crossings import BY_NAME
 from clip_sae.analyses.changes.draw import ORDER, changes
 from clip_sae.analyses.changes.render import share_tables
 
