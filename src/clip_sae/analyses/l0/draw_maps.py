@@ -1,6 +1,6 @@
 """L0 over the image: the patch map, the box plot per position, the layers beside GPT-2.
 
-Steering paper, Fig. 4 a, b, c and Fig. 8. Tables come from `clip_sae.analyses.l0.positions`.
+Steering paper, Fig. 4 a, b, c and Fig. 8. Tables come from `clip_sae.analyses.l0.measure`.
 """
 
 import math
