@@ -9,7 +9,7 @@ from matplotlib.collections import PathCollection
 from clip_sae.analyses.concepts.draw_masks import ExplainedImage, ExplainedLatent, draw_explained
 from clip_sae.analyses.concepts.draw_scatter import draw_concepts_scatter
 from clip_sae.analyses.quality.render_quality import quality_markdown
-from clip_sae.analyses.quality.tables import over_seeds
+from clip_sae.analyses.quality.stability import over_seeds
 from clip_sae.plotting.image_grid import Strip, coloured
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from clip_sae.analyses.quality.render_quality import quality_markdown
-from clip_sae.analyses.quality.tables import over_seeds
+from clip_sae.analyses.quality.stability import over_seeds
 
 
 def quality(job, *, csv: Path, caption: Mapping, seeds: bool) -> str:
