@@ -75,7 +75,7 @@ MISTAKES = {
     ),
     "no weights": (
         {f"{ANALYSIS}.methods.mine": {"kind": "checkpoint"}},
-        r"mine: a checkpoint is named by `pretrained`",
+        r"mine: a checkpoint needs `pretrained`",
     ),
     "deeper than the tower": (
         {f"{ANALYSIS}.methods.vpt.depth": 9},

@@ -1,6 +1,6 @@
 """Base-to-novel accuracies of the frozen model and its adaptations, as a table and as a figure.
 
-PatchSAE §5.1. Tables: from `clip_sae.analyses.adaptation.base_to_novel`.
+PatchSAE §5.1. Tables: from `clip_sae.analyses.adaptation.measure`.
 """
 
 from collections.abc import Mapping
