@@ -70,7 +70,7 @@ def _method_mistakes(
         yield f"{where}: {FROZEN!r} is the name of the frozen model, which every config has."
     for key in OF_KINDS:
         if method[key] is not None and key not in ALLOWED[kind]:
-            yield f"{where}.{key}: a method of kind {kind!r} has no such key; leave it out."
+            yield f"{where}.{key}: a method of kind {kind!r} has no key {key!r}; leave it out."
         if method[key] is None and key in NEEDED[kind]:
             yield f"{where}: kind {kind!r} needs `{key}`."
     if kind == "checkpoint" and method["model"] is None and method["pretrained"] is None:

@@ -74,7 +74,7 @@ class PatchMaps:
     """The map of one unit on each image.
 
     Attributes:
-        unit: [image], −1 where there is none; maps: [image, patch];
+        unit: [image], −1 for none; maps: [image, patch];
         low: [image] the value that counts as not active.
     """
 

@@ -1,4 +1,4 @@
-"""How often each latent of every SAE fires, and the curves of the SAEs' training."""
+"""Firing rates of the latents of every SAE, and the curves of the SAEs' training."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

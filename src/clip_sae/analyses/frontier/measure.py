@@ -26,10 +26,10 @@ def measure_frontier(job, *, saes: Sequence[SaeFiles], **inputs: object) -> pd.D
     """
     table = measure_saes(job, saes=saes, n_readouts=1, subsets=["all"], **inputs)
     recipes = {sae.variant: SaeRecipe.from_dict(sae.recipe) for sae in saes}
-    what = [_facts(recipes[variant]) for variant in table["sae"]]
+    facts = [_facts(recipes[variant]) for variant in table["sae"]]
     table = table[COLUMNS].assign(alive_fraction=table["alive_latents"] / table["d_sae"])
-    for position, name in enumerate(what[0]):
-        table.insert(position, name, [facts[name] for facts in what])
+    for position, name in enumerate(facts[0]):
+        table.insert(position, name, [one[name] for one in facts])
     table.insert(0, "recipe", saes[0].name)
     return table
 

@@ -62,7 +62,7 @@ class _Opened:
         return found.double().softmax(-1).cpu().numpy()
 
     def facts(self) -> dict:
-        """Return what an example says of the chosen set."""
+        """Return the facts of the chosen set that every example holds."""
         return {
             "layer": self.layer,
             "units": self.found.sae.label,

@@ -147,7 +147,7 @@ class _Images:
         if (hook == "resid_post") != (hook_store is None):
             raise ValueError(
                 f"hook {hook!r} with hook_store {'absent' if hook_store is None else 'given'}: "
-                "pass hook_store for every hook but resid_post, and for that one leave it out"
+                "pass hook_store for every hook but resid_post, and none for resid_post"
             )
         self.resid_store, self.n_images = resid_store, resid_store.n_images
         self.store = resid_store if hook_store is None else hook_store
@@ -166,7 +166,7 @@ class _Images:
         self.labels = labels[rows].astype(np.int64)  # [image]
 
     def read(self, start: int, stop: int, device) -> tuple[Tensor, Tensor, Tensor]:
-        """resid_post and hook tensor `[image, token, d_model]`, labels `[image]`."""
+        """Return resid_post and hook tensor `[image, token, d_model]`, labels `[image]`."""
         stop = min(stop, self.n_images)
         resid_post = self._tensor(self.resid_store, start, stop, device)
         same = self.store is self.resid_store
@@ -178,7 +178,7 @@ class _Images:
         return torch.from_numpy(to_float32(store.read(start, stop))).to(device)
 
     def mean_tokens(self, batch_images: int) -> dict[str, np.ndarray]:
-        """Mean token `[d_model]` of each subset; one reading of the store, sums in float64."""
+        """Return the mean token `[d_model]` of each subset; one pass, sums in float64."""
         n_patches = self.store.n_tokens - 1
         total = np.zeros((2, self.store.d_model))  # CLS, patches
         for start in range(0, self.n_images, batch_images):
@@ -193,7 +193,7 @@ class _Images:
 
 
 class _Run:
-    """Everything measured of one SAE on one token subset."""
+    """All measurements of one SAE on one token subset."""
 
     def __init__(self, subset: str, centre: np.ndarray, d_sae: int):
         self.subset, self.sums = subset, ReconstructionSums(centre)
@@ -217,7 +217,7 @@ class _Run:
         )
 
     def row(self, suffixes: Sequence[str], n_resamples: int, seed: int) -> dict[str, float]:
-        """The finished columns of this SAE and subset."""
+        """Return the columns of this SAE and subset."""
         sums = self.sums
         row = {"n_images": self.images.n_images, "n_tokens": sums.n_tokens}
         row |= firing_summary(self.fired, sums.n_tokens)
