@@ -15,7 +15,6 @@ from tiny_clip import tiny_source, write_config
 
 from clip_sae.adaptation.prompts import load_prompts
 from clip_sae.adaptation.training import _resume
-from clip_sae.analyses.quality.embeddings import read_embeddings
 from clip_sae.analyses.shared.class_counts import read_class_counts
 from clip_sae.analyses.shared.named_records import read_records
 from clip_sae.analyses.shared.responses import Responses
@@ -231,7 +230,6 @@ class Row:
         Responses.load,
         read_bits,
         read_class_counts,
-        read_embeddings,
         lambda path: read_records(path, Row),
     ],
     ids=lambda read: read.__qualname__,

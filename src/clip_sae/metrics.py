@@ -1,16 +1,15 @@
 """Metrics as float64 sums: reconstruction quality, recovered cross-entropy, ranks, intervals.
 
 Steering paper, columns of Tables 3 and 4 and the norm claim of Fig. 4. NumPy only; every metric is
-built from sums or means over images, so that the batch size cannot change it.
+built from sums or means over images, so the batch size cannot change it.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 _TINY = 1e-12
-_BLOCK = 4_000_000  # resample counts held at once: 32 MB
+_CHUNK = 4_000_000  # resample counts in memory at once: 32 MB
 
 
 class TokenErrors(NamedTuple):
@@ -23,7 +22,7 @@ class TokenErrors(NamedTuple):
 
 
 def token_errors(x: np.ndarray, x_hat: np.ndarray, centre: np.ndarray) -> TokenErrors:
-    """Squared error, deviation from `centre` `[d_model]`, squared norm and cosine of each token.
+    """Return squared error, deviation from `centre` `[d_model]`, squared norm, cosine per token.
 
     `x` and `x_hat` are `[..., token, d_model]`.
     """
@@ -43,10 +42,10 @@ def token_errors(x: np.ndarray, x_hat: np.ndarray, centre: np.ndarray) -> TokenE
 
 
 class ReconstructionSums:
-    """Running sums over tokens; each property is a metric of everything seen so far.
+    """Running sums over tokens; each property is a metric of all tokens so far.
 
     `centre` `[d_model]` is the mean token of the evaluation set. Without it the first batch's mean
-    stands in: `explained_variance` stays exact, `explained_variance_prisma` is refused.
+    stands in: `explained_variance` stays exact, `explained_variance_prisma` raises ValueError.
     """
 
     def __init__(self, centre: np.ndarray | None = None):
@@ -55,7 +54,7 @@ class ReconstructionSums:
         self.n_tokens = 0
 
     def update(self, x: np.ndarray, x_hat: np.ndarray) -> TokenErrors:
-        """Add a batch `[..., token, d_model]`; returns its errors per token for per-image use."""
+        """Add a batch `[..., token, d_model]`; return its errors per token."""
         d_model = np.shape(x)[-1]
         if self.centre is None:
             self.centre = np.asarray(x, dtype=np.float64).reshape(-1, d_model).mean(0)
@@ -128,7 +127,7 @@ class ReconstructionSums:
 
 
 def ce_recovered(ce, recon_ce, zero_ce):
-    """(zero − recon) / (zero − clean): 1 = clean, 0 = zero-ablated, NaN if ablating does nothing.
+    """Return (zero − recon) / (zero − clean): 1 = clean, 0 = zero-ablated, NaN without an effect.
 
     Takes numbers or arrays of mean cross-entropies in nats.
     """
@@ -139,14 +138,14 @@ def ce_recovered(ce, recon_ce, zero_ce):
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1 along a flat array; ties share their mean rank."""
+    """Return ranks from 1 along a flat array; ties share their mean rank."""
     _, where, counts = np.unique(np.ravel(values), return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[where]
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation of two arrays of one shape; NaN if either is constant."""
+    """Return Spearman's rank correlation of two arrays of one shape; NaN if either is constant."""
     if np.shape(a) != np.shape(b):
         raise ValueError(f"rank_correlation takes one shape, got {np.shape(a)} and {np.shape(b)}")
     rank_a, rank_b = (r - r.mean() for r in (ranks(a), ranks(b)))
@@ -155,46 +154,31 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def percentile_interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Central `level` interval of bootstrap draws `[resample]`; NaNs if any draw is NaN."""
+    """Return the central `level` interval of draws `[resample]`; NaNs if any draw is NaN."""
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def bootstrap_means(values: np.ndarray, n: int = 2000, seed: int = 0) -> np.ndarray:
-    """Means of `n` resamples of the images: `[image, column]` in, `[resample, column]` out.
+def resample_counts(rng: np.random.Generator, n_images: int, n: int) -> np.ndarray:
+    """Return [resample, image]: how often each of `n` bootstrap resamples draws each image."""
+    drawn = rng.integers(0, n_images, (n, n_images))
+    drawn += np.arange(n)[:, None] * n_images
+    return np.bincount(drawn.ravel(), minlength=n * n_images).reshape(n, n_images)
 
-    All columns share each resample, so that ratios and differences of columns stay paired.
+
+def bootstrap_means(values: np.ndarray, n: int = 2000, seed: int = 0) -> np.ndarray:
+    """Return means [resample, column] of `n` resamples of the images of `values` [image, column].
+
+    All columns share each resample, so ratios and differences of columns stay paired.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or len(values) == 0:
         raise ValueError(f"bootstrap_means takes [image, column] with images, got {values.shape}")
     n_images, rng = len(values), np.random.default_rng(seed)
     means = np.empty((n, values.shape[1]))
-    # One block size per image count: the stream of random numbers does not depend on the machine.
-    block = max(1, _BLOCK // n_images)
-    for start in range(0, n, block):
-        size = min(block, n - start)
-        drawn = rng.integers(0, n_images, (size, n_images))
-        drawn += np.arange(size)[:, None] * n_images
-        counts = np.bincount(drawn.ravel(), minlength=size * n_images).reshape(size, n_images)
-        means[start : start + size] = counts @ values / n_images
+    # The chunk size depends on the image count alone, so every machine draws the same numbers.
+    chunk = max(1, _CHUNK // n_images)
+    for start in range(0, n, chunk):
+        size = min(chunk, n - start)
+        means[start : start + size] = resample_counts(rng, n_images, size) @ values / n_images
     return means
-
-
-def bootstrap_interval(
-    values: np.ndarray,
-    statistic: Callable[[np.ndarray], float] = np.mean,
-    n: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of `statistic(resampled values)`, resampling the first axis.
-
-    For statistics that are functions of means, `bootstrap_means` is many times faster.
-    """
-    values = np.asarray(values)
-    if len(values) == 0:
-        raise ValueError("bootstrap_interval got no values; it resamples the first axis")
-    rng = np.random.default_rng(seed)
-    draws = [statistic(values[rng.integers(0, len(values), len(values))]) for _ in range(n)]
-    return percentile_interval(np.asarray(draws, dtype=np.float64), level)

@@ -1,4 +1,4 @@
-"""Accuracies on base and novel classes against a slow twin, and what their intervals cover."""
+"""Accuracies on base and novel classes against a slow twin, and the cover of their intervals."""
 
 import numpy as np
 import pandas as pd
@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clip_sae.analyses.adaptation.base_to_novel import (
-    FROZEN,
-    GROUPS,
-    answers,
-    run_accuracies,
-    summarise,
-)
+from clip_sae.analyses.adaptation.keys import FROZEN
+from clip_sae.analyses.adaptation.measure import GROUPS, answers_of, run_accuracies, summarise
 
 IS_NOVEL = np.array([False, False, False, True, True])
 
@@ -22,7 +17,7 @@ def run_of(seed, n=400, noise=1.0):
     labels = np.arange(n) % 5
     rng = np.random.default_rng(seed)
     similarity = np.eye(5)[labels] + noise * rng.normal(size=(n, 5))
-    return answers(similarity, labels, IS_NOVEL)
+    return answers_of(similarity, labels, IS_NOVEL)
 
 
 @given(seed=st.integers(0, 50))
@@ -38,7 +33,7 @@ def test_answers_and_accuracies_equal_a_slow_twin(seed):
         right["all"].append(int(np.argmax(row)) == label)
     base, novel, whole = (np.mean(right[key]) for key in ("base", "novel", "all"))
     harmonic = 0.0 if base + novel == 0 else 2 * base * novel / (base + novel)
-    found = run_accuracies(answers(similarity, labels, IS_NOVEL), IS_NOVEL)
+    found = run_accuracies(answers_of(similarity, labels, IS_NOVEL), IS_NOVEL)
     assert found == pytest.approx(
         {"base": base, "novel": novel, "harmonic_mean": harmonic, "all": whole}
     )

@@ -9,23 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from clip_sae.analyses.concepts.chosen import (
-    choose_units,
-    first_examples,
-    median_examples,
-    named_examples,
-    selective,
-)
 from clip_sae.analyses.concepts.localisation import (
     CHOICES,
-    PatchMaps,
-    RandomActiveUnit,
-    class_units,
     image_scores,
     localisation_table,
     other_image,
 )
-from clip_sae.analyses.concepts.maps import picked_values
 from clip_sae.analyses.concepts.masks import (
     above_share,
     best_patches,
@@ -34,6 +23,19 @@ from clip_sae.analyses.concepts.masks import (
     points_at,
     ranks_above,
     read_masks,
+)
+from clip_sae.analyses.concepts.measure_masks import (
+    first_examples,
+    median_examples,
+    named_examples,
+)
+from clip_sae.analyses.concepts.unit_maps import (
+    PatchMaps,
+    RandomActiveUnit,
+    choose_units,
+    class_units,
+    picked_values,
+    selective,
 )
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.sums import measure_units

@@ -6,14 +6,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses.concepts.labels import (
+from clip_sae.analyses.concepts.measure import (
     class_shares,
+    concept_table,
     highest_entropy,
     label_deviation,
     label_entropy,
 )
-from clip_sae.analyses.concepts.maps import picked_values, reference_maps
-from clip_sae.analyses.concepts.table import concept_table
+from clip_sae.analyses.concepts.unit_maps import picked_values, reference_maps
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.sums import StrongestUnits, Watched, measure_units
 from clip_sae.analyses.shared.units import Latents, Neurons
@@ -182,7 +182,7 @@ def test_the_table_has_a_row_per_latent(store, sae, latents):
 @pytest.mark.parametrize("order_seed", [None, 3])
 def test_reference_maps_are_the_latents_on_their_images(make_store, sae, x, latents, order_seed,
                                                         monkeypatch):  # fmt: skip
-    monkeypatch.setattr("clip_sae.analyses.concepts.maps.IMAGES_AT_ONCE", 3)
+    monkeypatch.setattr("clip_sae.analyses.concepts.unit_maps.IMAGES_AT_ONCE", 3)
     order = np.arange(11) if order_seed is None else np.random.default_rng(3).permutation(11)
     store = make_store(x[order], source_index=order)
     top = measure(store, sae)["latents"].top

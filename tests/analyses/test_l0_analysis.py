@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.l0.positions import (
+from clip_sae.analyses.l0.measure import (
     beside_gpt2,
     centre_masks,
-    grid_shape,
     image_l0,
     l0_by_layer,
     l0_by_token,
@@ -33,7 +32,7 @@ def random_activity(n_images=40, side=7, seed=0):
 
 
 def centred_activity(inner=30, ring=20, between=25):
-    inside, outside = centre_masks(7, 7)
+    inside, outside = centre_masks(7)
     grid = np.where(inside, inner, np.where(outside, ring, between)).ravel()
     return activity(np.r_[3, grid] + np.zeros((5, 1)))
 
@@ -48,11 +47,9 @@ def test_positions_are_row_major_with_cls_apart():
     assert set(table.layer) == {4}
 
 
-def test_a_grid_need_not_be_square():
-    table = l0_by_token(activity(np.ones((2, 7))), layer=0, grid=(2, 3))
-    assert table.column.max() == 2
-    with pytest.raises(ValueError, match=r"6 patches do not fill a grid of 2 × 2; pass grid="):
-        grid_shape(6)
+def test_patches_must_fill_a_square():
+    with pytest.raises(ValueError, match="6 patches do not fill a square grid"):
+        l0_by_token(activity(np.ones((2, 7))), layer=0)
 
 
 def test_moments_and_boxes_equal_a_loop():
@@ -93,8 +90,8 @@ def test_a_flat_map_has_no_centre_bias_and_no_tie_to_the_norm():
 
 
 @pytest.mark.parametrize(("side", "inner"), [(7, 3), (14, 6), (16, 6), (3, 1), (4, 2)])
-def test_the_inner_block_is_centred(side, inner):
-    inside, ring = centre_masks(side, side)
+def test_the_inner_square_is_centred(side, inner):
+    inside, ring = centre_masks(side)
     assert inside.sum() == inner**2
     np.testing.assert_array_equal(inside, inside[::-1, ::-1])
     assert ring.sum() == 4 * side - 4
@@ -132,7 +129,7 @@ def gpt2():
     return pd.concat([pre, pd.DataFrame({"layer": [11], "hook": ["resid_post"], "l0": [777.0]})])
 
 
-def test_gpt2_is_matched_at_the_same_place_of_the_residual_stream():
+def test_gpt2_is_matched_at_the_same_point_of_the_residual_stream():
     table = pd.DataFrame({"layer": [11, 0, 5], "patch_l0": 120.0, "cls_l0": [800.0, 5.0, 59.0]})
     joined = beside_gpt2(table, gpt2())
     assert joined.layer.tolist() == [0, 5, 11]

@@ -1,4 +1,4 @@
-"""What the pictures show: which set, which units, which image."""
+"""Choices of the pictures: the set, its units, the image."""
 
 import numpy as np
 import pandas as pd
@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clip_sae.analyses.pictures.chosen import (
+from clip_sae.analyses.pictures.measure import largest_by_side, shown_rows
+from clip_sae.analyses.pictures.pictured import (
     example_image,
     example_row,
-    largest_by_side,
     pictured_set,
-    shown_rows,
     strongest_units,
     top_classes,
 )
@@ -73,7 +72,7 @@ def test_shown_rows_stop_where_a_unit_has_no_more_images():
     assert list(shown_rows([2], np.ones(3), set(), row, value, np.ones(3)).columns) == list(table)
 
 
-def test_the_example_is_mended_and_rises_most():
+def test_the_example_is_corrected_and_rises_most():
     label = np.array([0, 0, 0, 1])
     before = np.array([[0.4, 0.6], [0.1, 0.9], [0.45, 0.55], [0.0, 1.0]])
     after = np.array([[0.6, 0.4], [0.45, 0.55], [0.9, 0.1], [0.9, 0.1]])
@@ -95,8 +94,8 @@ def test_top_classes_are_sorted_and_named():
     assert top_classes(np.array([0.2, 0.5, 0.3]), ["a", "b", "c"], 2) == [["b", 0.5], ["c", 0.3]]
 
 
-def test_an_example_that_is_asked_for_must_be_there():
+def test_a_requested_example_must_exist():
     manifest = pd.DataFrame({"path": ["x.png", "y.png"]}, index=[5, 6])
     assert example_row(manifest, "y.png", np.array([5, 6])).tolist() == [6]
-    with pytest.raises(ValueError, match="'y.png' is no image of the split .* e.g. 'x.png'"):
+    with pytest.raises(ValueError, match="'y.png' is no image of the shown split.* e.g. 'x.png'"):
         example_row(manifest, "y.png", np.array([5]))

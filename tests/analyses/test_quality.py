@@ -9,20 +9,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.analyses.quality.embeddings import (
-    image_embeddings,
-    read_embeddings,
-    write_embeddings,
-)
+from clip_sae.analyses.quality.measure import image_embeddings, score_units, unit_means
 from clip_sae.analyses.quality.monosemanticity import (
     MonosemanticitySums,
     SimilaritySpace,
     clarity,
+    factor_space,
+    factor_spaces,
+    read_factors,
 )
-from clip_sae.analyses.quality.scores import score_units
-from clip_sae.analyses.quality.stability import match_latents, random_match
-from clip_sae.analyses.quality.summary import seed_groups, seed_stability, unit_means
-from clip_sae.analyses.quality.truth import factor_space, factor_spaces, read_factors
+from clip_sae.analyses.quality.stability import (
+    match_latents,
+    random_match,
+    seed_groups,
+    seed_stability,
+)
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.planning.inputs import ImageFiles
@@ -226,13 +227,9 @@ def test_images_are_embedded_as_the_model_embeds_them(tiny, tmp_path):
     whole = tiny.embed_images(tiny.normalise(pixels)).detach().numpy()
     np.testing.assert_allclose(found, whole[[3, 0, 4]], atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
-    write_embeddings(tmp_path / "e.npz", np.array([7, 1, 9]), found)
-    rows, read = read_embeddings(tmp_path / "e.npz")
-    assert rows.tolist() == [7, 1, 9]
-    np.testing.assert_array_equal(read, found)
 
 
-def test_seeds_are_told_from_other_variants():
+def test_seeds_are_separated_from_other_variants():
     weights = ("0.6", "1", "1.6")
     variants = [f"l1_coefficient-{w}_seed-{seed}" for w in weights for seed in range(3)]
     groups = seed_groups(variants)

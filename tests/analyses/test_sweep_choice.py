@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clip_sae.analyses.shared.reconstruction import reconstruction_table
-from clip_sae.analyses.sweep.points import choose_sweep_point, held_out_quality
+from clip_sae.analyses.sweep.measure import choose_sweep_point, held_out_quality
 
 
 def sweep():

@@ -67,15 +67,15 @@ MISTAKES = {
     "no rate": ({f"{ANALYSIS}.methods.coop.lr": None}, r"methods\.coop: kind 'coop' needs `lr`"),
     "a key of another kind": (
         {f"{ANALYSIS}.methods.coop.n_visual": 2},
-        r"coop\.n_visual: a method of kind 'coop' has no such key",
+        r"coop\.n_visual: a method of kind 'coop' has no key",
     ),
     "a rate for a checkpoint": (
         {f"{ANALYSIS}.methods.mine": CHECKPOINT | {"lr": 0.1}},
-        r"mine\.lr: a method of kind 'checkpoint' has no such key",
+        r"mine\.lr: a method of kind 'checkpoint' has no key",
     ),
     "no weights": (
         {f"{ANALYSIS}.methods.mine": {"kind": "checkpoint"}},
-        r"mine: a checkpoint is named by `pretrained`",
+        r"mine: a checkpoint needs `pretrained`",
     ),
     "deeper than the tower": (
         {f"{ANALYSIS}.methods.vpt.depth": 9},

@@ -66,11 +66,11 @@ MISTAKES = {
     "an unknown ranking": ({f"{PICTURES}.ranking": "median"}, r"'median' is not one of 'mean'"),
     "names of no set": (
         {f"{PICTURES}.names": {"general": {"a": "x"}}},
-        r"pictures\.names: 'general' is not a set that is shown: celeba, waterbirds",
+        r"pictures\.names: 'general' is not one of the shown sets: celeba, waterbirds",
     ),
     "an example of no set": (
         {f"{PICTURES}.examples": {"general": "x.png"}},
-        r"examples: 'general' is not a set that is shown: celeba, waterbirds, attacked",
+        r"examples: 'general' is not one of the shown sets: celeba, waterbirds, attacked",
     ),
 }
 
@@ -86,7 +86,7 @@ def test_pictures_need_something_to_show():
     config = edited({})
     for analysis in ("suppression", "typographic"):
         del config["analyses"][analysis]
-    with pytest.raises(ConfigError, match="analyses.pictures: it shows what `suppression` and"):
+    with pytest.raises(ConfigError, match="analyses.pictures: pictures show the sets of"):
         validate_config(config, SCHEMA)
 
 

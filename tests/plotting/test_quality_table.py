@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from clip_sae.analyses.quality.render import quality
-from clip_sae.analyses.quality.tables import over_seeds
+from clip_sae.analyses.quality.stability import over_seeds
 
 
 def quality_rows():

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import steering_synthetic as synthetic
 
-from clip_sae.analyses.steering.gathered_tables import steerability_counts
 from clip_sae.analyses.steering.draw import fig6, steerability_dispersion
 from clip_sae.analyses.steering.draw_coverage import fig7, steerability_baselines
 from clip_sae.analyses.steering.draw_traces import fig5, fig9
+from clip_sae.analyses.steering.gathered_tables import steerability_counts
 from clip_sae.plotting import theme
 
 LEVELS = {"strength": 150.0, "gamma": 0.1}

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from clip_sae.analyses.suppression.render import condition_table, table1
 from clip_sae.analyses.suppression.paper_tables import PARTS
+from clip_sae.analyses.suppression.render import condition_table, table1
 
 PAPER = Path(__file__).resolve().parents[2] / "workflow/resources/paper"
 # Images and images of the worst group in the paper's test sets.

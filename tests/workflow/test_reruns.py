@@ -68,18 +68,18 @@ def test_config_edit_plans_exactly_what_depends_on_it(project: Project, edit: st
 
 
 # (file, text, replacement) → the rules planned for it
-POSITIONS = "src/clip_sae/analyses/l0/positions.py"
+L0_CODE = "src/clip_sae/analyses/l0/measure.py"
 CODE_EDITS = {
-    "comment": (POSITIONS, "import math\n",
+    "comment": (L0_CODE, "import math\n",
                 "import math  # why\n", set()),
-    "docstring": (POSITIONS, '"""How many', '"""Just how many', set()),
-    "analysis": (POSITIONS, "import math\n", "import math\n\nX = 1\n", L0),
+    "docstring": (L0_CODE, '"""L0, the number', '"""L0: the number', set()),
+    "analysis": (L0_CODE, "import math\n", "import math\n\nX = 1\n", L0),
     "drawing": ("src/clip_sae/analyses/l0/draw.py", "import math\n", "import math\n\nX = 1\n",
                 MAPS),
     "style": ("workflow/resources/style.mplstyle", "\n", "\n# a remark\n",
               MAPS | {"draw/firing", "draw/training_curves"}),
-    "step": ("src/clip_sae/analyses/firing/training_curves.py", "import pandas as pd\n",
-             "import pandas as pd\n\nX = 1\n", CURVES),
+    "step": ("src/clip_sae/analyses/firing/measure.py", "import pandas as pd\n",
+             "import pandas as pd\n\nX = 1\n", FIRING | CURVES),
     "plan": ("src/clip_sae/analyses/l0/plan.py", "DRAW = ", "X = 1\nDRAW = ", set()),
     "job": ("src/clip_sae/running/job.py", "import json\n", "import json\n\nX = 1\n", set()),
     "extraction code": ("src/clip_sae/extraction/extract.py", "import os\n",

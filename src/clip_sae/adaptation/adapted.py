@@ -1,7 +1,7 @@
-"""An adapted CLIP: the two entries of a frozen one, with what the adaptation put in.
+"""An adapted CLIP: the two entries of a frozen one, with the learned prompts in place.
 
-PatchSAE §5. The two sides can be taken apart and put together crosswise, which is how the question
-is answered whether new concepts or a new reading of them make the gain.
+PatchSAE §5. Its two sides can be combined with those of another model, which separates the gain of
+new concepts from that of a new reading of them.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ TEMPLATE = PromptSpec.template
 class AdaptedClip:
     """An image side and a text side.
 
-    `kind` is that of the adaptation ("none" for the frozen model); of a combination it names both.
+    `kind` names the adaptation ("none" for the frozen model), or both of a combination.
     """
 
     kind: str
@@ -34,37 +34,37 @@ class AdaptedClip:
 
     @classmethod
     def frozen(cls, model: ClipModel, template: str = TEMPLATE, kind: str = NONE) -> "AdaptedClip":
-        """The model itself, its classes told by one template."""
+        """Return the model itself; one template gives the texts of its classes."""
         visual = torch.zeros(1, 0, model.architecture.d_model)
         context = torch.zeros(1, 0, text_width(model))
         return cls(kind, ImageSide(model, visual), TextSide(model, template, context))
 
     @classmethod
     def of_prompts(cls, model: ClipModel, prompts: Prompts) -> "AdaptedClip":
-        """The frozen model with prompts as they are now; `take_up` follows a training."""
+        """Return the frozen model with the current prompts; `take_up` follows a training."""
         spec = prompts.spec
         image = ImageSide(model, prompts.visual_prompts())
         return cls(spec.kind, image, TextSide(model, spec.template, prompts.text_prompts()))
 
     def take_up(self, prompts: Prompts) -> None:
-        """Put in the prompts as they are after a step; MaPLe's visual tokens are computed here."""
+        """Use the prompts as they are after a step; MaPLe's visual tokens are computed here."""
         self.image.prompts = prompts.visual_prompts().to(self.image.model.device)
         self.text.prompts = prompts.text_prompts().to(self.text.model.device)
 
     @classmethod
     def load(cls, model: ClipModel, path: Path) -> "AdaptedClip":
-        """The frozen model with the prompts of a file (`save_prompts`)."""
+        """Return the frozen model with the prompts of a file (`save_prompts`)."""
         return cls.of_prompts(model, load_prompts(path))
 
     @classmethod
     def of_checkpoint(
         cls, model: ClipModel, source: ModelSource, template: str = TEMPLATE
     ) -> "AdaptedClip":
-        """A fine-tuned CLIP of the same architecture as `model`, on its device, in its precision.
+        """Return a fine-tuned CLIP of the architecture, device and precision of `model`.
 
-        Raises ModelError where the sizes of the image tower differ, because no autoencoder of
-        `model` could read it, and where the activation or the preprocessing does: a file of
-        weights names neither, so that the wrong ones would run in silence.
+        Raises ModelError if the sizes of the image tower differ, because no autoencoder of `model`
+        could read it, or if the activation or the preprocessing does: a file of weights names
+        neither, so the wrong ones would run without an error.
         """
         precision = str(model.autocast_dtype).removeprefix("torch.")
         tuned = load_clip(source, device=str(model.device), precision=precision)
@@ -80,11 +80,11 @@ class AdaptedClip:
                 f"{name} is run with the activation {activations[0]} of {source.model!r}, but the "
                 f"frozen model {model.source.model!r} {model.source.pretrained or ''} has "
                 f"{activations[1]}. Give the method a `model` of that activation, e.g. "
-                "ViT-B-16-quickgelu beside the weights that the tag openai runs under ViT-B-16."
+                "ViT-B-16-quickgelu for the weights that the tag openai runs under ViT-B-16."
             )
         if (tuned.mean, tuned.std) != (model.mean, model.std):
             raise ModelError(
-                f"{name} is given pixels of mean {tuned.mean} and deviation {tuned.std}, but the "
+                f"{name} takes pixels of mean {tuned.mean} and deviation {tuned.std}, but the "
                 f"frozen model those of {model.mean} and {model.std}, and both must see the same. "
                 "Name as `model` a local-dir whose open_clip_config.json has them as "
                 "preprocess_cfg."
@@ -93,12 +93,12 @@ class AdaptedClip:
 
     @property
     def n_prompts(self) -> int:
-        """Tokens of the residual stream beside CLS and patches."""
+        """Tokens of the residual stream after CLS and patches."""
         return self.image.n_prompts
 
     @property
     def device(self) -> torch.device:
-        """Where the image tower is."""
+        """Device of the image tower."""
         return self.image.model.device
 
     def normalise(self, images: np.ndarray | Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class AdaptedClip:
 
     @property
     def logit_scale(self) -> float:
-        """What cosines are multiplied with before the softmax."""
+        """Factor of the cosines before the softmax."""
         return self.image.model.logit_scale
 
     def run_to(self, pixels: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
@@ -115,7 +115,7 @@ class AdaptedClip:
         return self.image.run_to(pixels, layers)
 
     def run_to_pairs(self, pixels: Tensor, wanted: Sequence[Key]) -> dict[Key, Tensor]:
-        """As `run_to`, for (hook, layer) pairs: what extraction asks for."""
+        """Like `run_to`, for (hook, layer) pairs, as extraction needs them."""
         return self.image.run_to_pairs(pixels, wanted)
 
     def run_from(self, resid_post: Tensor, layer: int) -> Tensor:
@@ -123,27 +123,23 @@ class AdaptedClip:
         return self.image.run_from(resid_post, layer)
 
     def embed_images(self, pixels: Tensor) -> Tensor:
-        """Embeddings of unit length [image, d_embed] of normalised pixels."""
+        """Return embeddings of unit length [image, d_embed] of normalised pixels."""
         return self.image.embed(pixels)
 
     def class_embeddings(self, names: Sequence[str]) -> Tensor:
-        """Embeddings of unit length [class, d_embed], the adaptation's text side."""
+        """Return embeddings of unit length [class, d_embed] of the text side."""
         return self.text.class_embeddings(names)
-
-    def without_prompts(self) -> "AdaptedClip":
-        """The model that the prompts were learned on, with the same template."""
-        return AdaptedClip.frozen(self.image.model, self.text.template)
 
 
 def _activations(model: ClipModel) -> str:
-    """Names of the activations of the image and text blocks, e.g. "GELU"."""
+    """Return the names of the activations of the image and text blocks, e.g. "GELU"."""
     mlps = (getattr(block, "mlp", None) for block in model.module.modules())
     found = (type(mlp.gelu).__name__ for mlp in mlps if hasattr(mlp, "gelu"))
     return " and ".join(dict.fromkeys(found))
 
 
 def combine(*, blocks_of: AdaptedClip, text_of: AdaptedClip) -> AdaptedClip:
-    """The image side of one model with the text side of another, over the same embedding space."""
+    """Return the image side of one model with the text side of another, in one embedding space."""
     sizes = [side.image.model.architecture.d_embed for side in (blocks_of, text_of)]
     if sizes[0] != sizes[1]:
         raise ValueError(f"embeddings of {sizes[0]} and {sizes[1]} numbers cannot be compared.")

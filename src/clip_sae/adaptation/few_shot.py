@@ -1,7 +1,7 @@
-"""Few images of half of the classes: what an adaptation is trained on, and what it is judged by.
+"""Few-shot training sets and the two halves of the classes.
 
 The protocol of Zhou et al. 2022 (CoCoOp): the first half of the class list is *base* and gives the
-training images, the rest is *novel*; each half is told apart among its own classes only. NumPy.
+training images, the rest is *novel*; each half is classified among its own classes only. NumPy.
 """
 
 from collections.abc import Sequence
@@ -32,23 +32,19 @@ class ClassHalves:
         return range(self.n_base)
 
     @property
-    def novel(self) -> range:
-        return range(self.n_base, self.n_classes)
-
-    @property
     def novel_classes(self) -> np.ndarray:
-        """[class] bool."""
+        """[class] bool, True for novel classes."""
         return np.arange(self.n_classes) >= self.n_base
 
 
 def choose_shots(
     labels: np.ndarray, classes: Sequence[int], shots: int, seed: int
 ) -> tuple[np.ndarray, dict[int, int]]:
-    """Return positions into `labels` of `shots` images of each class, and who had fewer.
+    """Return positions into `labels` of `shots` images per class, and the classes with fewer.
 
-    The images of a class are drawn without replacement, from a generator of (seed, class): another
-    class in the list changes no other's images. {class: images} names those with fewer than
-    `shots`, all of which are taken.
+    A generator of (seed, class) draws the images of a class without replacement, so another class
+    in the list changes no other's images. A class with fewer than `shots` gives all of its images
+    and stands in {class: images}.
 
     Raises ValueError for a class without any image.
     """
@@ -66,5 +62,5 @@ def choose_shots(
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of n images in an epoch: a pure function of (seed, epoch), so training resumes."""
+    """Return the order of n images in an epoch, a pure function of (seed, epoch) for resuming."""
     return np.random.default_rng((seed, epoch)).permutation(n)

@@ -1,7 +1,7 @@
-"""The image tower with prompts: extra tokens behind the patches, put anew before the first blocks.
+"""The image tower with prompts: extra tokens behind the patches, replaced before the first blocks.
 
-PatchSAE §5 reads the residual of an adapted tower. CLS and patches keep their places, so that the
-same sparse autoencoder reads them; the prompts come last, as the store keeps them.
+PatchSAE §5 reads the residual of an adapted tower. CLS and patches keep their positions, so the
+same sparse autoencoder reads them; the prompts come last, as in the store.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,8 @@ class ImageSide:
     """A frozen image tower and its prompts; gradients reach the prompts.
 
     Args:
-        prompts: [depth, prompt, d_model]; entry i stands behind the patches before block i, and
-            what the block before made of its prompts is dropped. Later blocks keep theirs.
+        prompts: [depth, prompt, d_model]; entry i stands behind the patches before block i, in
+            place of the previous block's outputs for prompts. Later blocks keep those outputs.
 
     Raises ValueError for more depth than blocks, another width, or a tower that averages tokens,
     whose average would then contain the prompts.
@@ -36,7 +36,7 @@ class ImageSide:
             )
         if n_prompts and not reads_cls(model.visual):
             raise ValueError(
-                f"{model.source.model!r} averages its tokens, which would take visual prompts in. "
+                f"{model.source.model!r} averages its tokens, which would include visual prompts. "
                 "Learn text (coop), or choose a CLIP that reads CLS, e.g. ViT-B-16."
             )
         self.model = model
@@ -44,34 +44,34 @@ class ImageSide:
 
     @property
     def n_prompts(self) -> int:
-        """Tokens of the residual stream beside CLS and patches."""
+        """Tokens of the residual stream after CLS and patches."""
         return self.prompts.shape[1]
 
     def run_to(self, pixels: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
         """Return {layer: resid_post [image, CLS + patch + prompt, d_model]} of normalised pixels.
 
-        The prompts of layer l are what block l made of the prompts that entered it.
+        The prompts of layer l are the outputs of block l for the prompts that entered it.
         """
         found = self.run_to_pairs(pixels, [("resid_post", layer) for layer in layers])
         return {layer: found["resid_post", layer] for layer in layers}
 
     def run_to_pairs(self, pixels: Tensor, wanted: Sequence[Key]) -> dict[Key, Tensor]:
-        """As `run_to`, for (hook, layer) pairs, as `ClipModel.run_to_pairs`."""
+        """Like `run_to`, for (hook, layer) pairs, as `ClipModel.run_to_pairs`."""
         with self._inserted():
             return self.model.run_to_pairs(pixels, wanted)
 
     def run_from(self, resid_post: Tensor, layer: int) -> Tensor:
-        """Run a residual from after block `layer` to the image embedding [image, d_embed].
+        """Return image embeddings [image, d_embed] of unit length of a residual after `layer`.
 
-        Embeddings have unit length. Blocks up to the depth get their own prompts, whatever stands
-        in the residual behind the patches. Later blocks see the residual's tokens as they are: a
-        residual without prompts then runs without any.
+        Blocks up to the depth get their own prompts, whatever stands in the residual behind the
+        patches. Later blocks see the residual's tokens unchanged: a residual without prompts then
+        runs without any.
         """
         with self._inserted():
             return F.normalize(self.model.run_from(resid_post, layer), dim=-1)
 
     def embed(self, pixels: Tensor) -> Tensor:
-        """Embeddings of unit length [image, d_embed] of normalised pixels."""
+        """Return embeddings of unit length [image, d_embed] of normalised pixels."""
         last = self.model.architecture.n_layers - 1
         with self._inserted():
             found = self.model.run_to_pairs(pixels, (), embedding=True)
@@ -81,7 +81,7 @@ class ImageSide:
     def _inserted(self) -> Iterator[None]:
         """While open, the first blocks of the tower get the prompts behind the patches."""
         if not self.n_prompts:
-            yield  # no hook, so that every shortcut of the frozen tower stands
+            yield  # without hooks, the frozen tower keeps all of its shortcuts
             return
         visual = self.model.visual
         n_tokens = self.model.architecture.n_tokens
@@ -92,7 +92,7 @@ class ImageSide:
                 x, *others = inputs  # [image token d_model], or tokens first
                 own = self.prompts[layer]
                 if layer == 0:
-                    own = visual.ln_pre(own)  # what enters the first block has been normed
+                    own = visual.ln_pre(own)  # tokens are normed before the first block
                 own = own.unsqueeze(1 - axis)
                 shape = list(x.shape)
                 shape[axis] = self.n_prompts

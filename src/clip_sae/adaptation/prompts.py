@@ -1,4 +1,4 @@
-"""What an adaptation learns: the prompts of one method, their start, and their file.
+"""The learned tensors of an adaptation: prompts of one method, their start, and their file.
 
 CoOp (Zhou et al. 2022): vectors in place of the words before the class name. VPT-deep (Jia et al.
 2022): extra tokens of the image tower, others in each block. MaPLe (Khattak et al. 2023): vectors
@@ -18,22 +18,20 @@ from clip_sae.planning.specs import write_bytes
 
 NONE, COOP, VPT, MAPLE, CHECKPOINT = "none", "coop", "vpt", "maple", "checkpoint"
 KINDS = (NONE, COOP, VPT, MAPLE, CHECKPOINT)
-LEARNED = (COOP, VPT, MAPLE)  # kinds that learn prompts
-WORDS = "words"  # the start of a context: the embeddings of the template's own words
 
 
 @dataclass(frozen=True)
 class PromptSpec:
-    """Which prompts: everything that decides their shapes and where they stand.
+    """Shapes and positions of prompts.
 
     Attributes:
         kind: one of KINDS.
         template: the text of a class, one "{}" for its name. The learned vectors of the text side
-            take the place of its first tokens.
+            replace its first tokens.
         n_context: learned vectors before the class name (CoOp, MaPLe), 0 for none.
         n_visual: extra tokens of the image tower (VPT, MaPLe), 0 for none.
-        depth: blocks, from the first, that get prompts of their own (VPT, MaPLe). Where the text
-            tower has fewer blocks than that, MaPLe's later vectors feed the image tower alone.
+        depth: number of first blocks that get prompts of their own (VPT, MaPLe). Beyond the blocks
+            of the text tower, MaPLe's vectors feed the image tower alone.
     """
 
     kind: str
@@ -48,7 +46,9 @@ class PromptSpec:
         if self.template.count("{}") != 1:
             raise ValueError(f"template {self.template!r} needs one {{}} for the class name.")
         if min(self.n_context, self.n_visual) < 0 or self.depth < 1:
-            raise ValueError(f"prompts cannot be fewer than none, or depth less than 1: {self}.")
+            raise ValueError(
+                f"n_context and n_visual must be at least 0 and depth at least 1: {self}."
+            )
         if self.kind not in (COOP, MAPLE) and self.n_context:
             raise ValueError(f"{self.kind!r} learns no text, so n_context is 0: {self}.")
         if self.kind not in (VPT, MAPLE) and self.n_visual:
@@ -58,12 +58,12 @@ class PromptSpec:
 
 
 class Prompts(nn.Module):
-    """The learned tensors of a `PromptSpec`, drawn anew from `seed`.
+    """The learned tensors of a `PromptSpec`, initialised from `seed`.
 
     Args:
         text_width, d_model: widths of the two towers.
         words: the embeddings of the template's first words [n_context, text_width], the start of
-            the first block's context; None draws them as all others, normal with spread 0.02.
+            the first block's context; None draws them like all others, normal with spread 0.02.
     """
 
     SPREAD = 0.02
@@ -125,7 +125,7 @@ def save_prompts(path: Path, prompts: Prompts, facts: dict[str, str] | None = No
 
 
 def load_prompts(path: Path) -> Prompts:
-    """Read what `save_prompts` wrote, frozen. Raises ValueError for another file."""
+    """Return the prompts of a file that `save_prompts` wrote, frozen; ValueError for others."""
     try:
         opened = safe_open(str(path), framework="pt")
     except SafetensorError as error:
@@ -134,10 +134,10 @@ def load_prompts(path: Path) -> Prompts:
         header = file.metadata() or {}
         if not {"spec", "widths"} <= header.keys():
             raise ValueError(
-                f"{path} holds no prompts: its header has {sorted(header)}, where `spec` and "
-                "`widths` are needed. Name a file that this project's training wrote."
+                f"{path} holds no prompts: its header has {sorted(header)}, but prompts need "
+                "`spec` and `widths`. Name a file that this project's training wrote."
             )
         prompts = Prompts(PromptSpec(**json.loads(header["spec"])), **json.loads(header["widths"]))
-        # keys() of a safetensors file is a method of no mapping.
+        # The opened file is no mapping, so list(file) would fail.
         prompts.load_state_dict({name: file.get_tensor(name) for name in list(file.keys())})
     return prompts.requires_grad_(False)

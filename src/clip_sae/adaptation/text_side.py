@@ -20,8 +20,8 @@ class TextSide:
     Args:
         template: the text of a class, one "{}" for its name.
         prompts: [depth, vector, text width]; entry 0 replaces the embeddings of the first words of
-            the template, entry i what block i would read there. Entries beyond the tower's blocks
-            are not used.
+            the template, entry i the inputs of block i at the same positions. Entries beyond the
+            tower's blocks are not used.
 
     Raises ValueError for a template with too few words before the name.
     """
@@ -88,7 +88,7 @@ class TextSide:
 
 
 def text_tower(model: ClipModel) -> nn.Module:
-    """What holds `token_embedding` and `transformer`: open_clip's CLIP or its text tower."""
+    """Return the module with `token_embedding` and `transformer`: CLIP itself or its text tower."""
     for owner in (model.module, getattr(model.module, "text", None)):
         if isinstance(getattr(owner, "token_embedding", None), nn.Embedding):
             return owner
@@ -99,7 +99,7 @@ def text_tower(model: ClipModel) -> nn.Module:
 
 
 def text_width(model: ClipModel) -> int:
-    """Width of the text tower's token embeddings."""
+    """Return the width of the text tower's token embeddings."""
     return text_tower(model).token_embedding.weight.shape[1]
 
 
@@ -110,21 +110,21 @@ def first_words(model: ClipModel, template: str, n: int) -> Tensor:
 
 
 def first_tokens(model: ClipModel, template: str, n: int) -> Tensor:
-    """Return the ids [n] of the first tokens of the template; ValueError where it has fewer."""
+    """Return the ids [n] of the first tokens of the template; ValueError if it has fewer."""
     before = template.split("{}")[0]
     with_words, without = (model.tokenizer([text])[0] for text in (before, ""))
-    # Of the two rows, the end of text stands as much later as `before` has tokens.
+    # The tokens of `before` shift the end of text by their number.
     found = int(with_words.argmax()) - int(without.argmax())
     if found < n:
         raise ValueError(
-            f"template {template!r} has {found} tokens before the class name, but {n} vectors take "
-            "their places. Write more words there, or learn fewer vectors."
+            f"template {template!r} has {found} tokens before the class name, but {n} vectors "
+            "replace them. Write more words there, or learn fewer vectors."
         )
     return with_words[1 : 1 + n].to(model.device)
 
 
 def _with_vectors(x: Tensor, vectors: Tensor, axis: int) -> Tensor:
-    """x [text, position, width] (or positions first) with `vectors` at positions 1 to n."""
+    """Return x [text, position, width] (or positions first), `vectors` at positions 1 to n."""
     n = len(vectors)
     shape = list(x.shape)
     shape[axis] = n

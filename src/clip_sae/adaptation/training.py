@@ -1,8 +1,7 @@
-"""Learning prompts: cross-entropy over the base classes, towers frozen, resumable at any epoch.
+"""Training of prompts: cross-entropy over the base classes, towers frozen, resumable at any epoch.
 
 CoOp, VPT-deep and MaPLe as their authors train them: SGD with momentum 0.9, one epoch at a small
-constant rate, then a cosine. What does not depend on the prompts is computed once: CoOp's images,
-VPT's texts.
+constant rate, then a cosine. The side without prompts is computed once: CoOp's images, VPT's texts.
 """
 
 import hashlib
@@ -30,13 +29,13 @@ EMBED_BATCH = 64  # images per forward pass where no gradient is kept
 
 @dataclass(frozen=True)
 class AdaptationSettings:
-    """How prompts are trained.
+    """Optimiser settings of a training of prompts.
 
     Attributes:
         lr: the rate after the warm-up; it falls along a cosine from epoch to epoch.
         warmup_epochs, warmup_lr: epochs at a small constant rate before.
         weight_decay: of every learned tensor.
-        seed: of the order of images; shots and the prompts' start have theirs from the caller.
+        seed: of the order of images; the caller seeds the shots and the prompts' start.
     """
 
     lr: float
@@ -48,7 +47,7 @@ class AdaptationSettings:
     seed: int = 0
 
     def lr_of(self, epoch: int) -> float:
-        """The rate of an epoch, counted from 0."""
+        """Return the rate of an epoch, counted from 0."""
         if epoch < self.warmup_epochs:
             return self.warmup_lr
         return self.lr * (1 + cos(pi * epoch / self.epochs)) / 2
@@ -74,16 +73,16 @@ def train_prompts(
     log: Callable[[str], None] = lambda text: None,
     stop_after: int | None = None,
 ) -> list[Epoch]:
-    """Train `prompts` in place; returns every epoch's means.
+    """Train `prompts` in place; return every epoch's means.
 
     Args:
         images: bytes [image, height, width, channel], as `ClipModel.normalise` takes them.
         labels: [image], index into `names`, the base classes.
-        state: file with the state after each epoch. A killed training goes on from it to the same
-            tensors; a file of other settings or images is refused.
+        state: file with the state after each epoch. A killed training resumes from it and reaches
+            the same tensors; a file of other settings or images raises ValueError.
         stop_after: epochs to run at most in this call, for tests of resuming.
 
-    Raises ValueError for labels beside the names, and for a loss that is not finite.
+    Raises ValueError for labels outside the names, and for a loss that is not finite.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     if (
@@ -135,7 +134,7 @@ def train_prompts(
 
 
 def embed_in_batches(adapted: AdaptedClip, images: np.ndarray) -> Tensor:
-    """Embeddings of unit length [image, d_embed] of bytes, without gradients."""
+    """Return embeddings of unit length [image, d_embed] of bytes, without gradients."""
     model = adapted.image.model
     with torch.no_grad():
         parts = [
@@ -146,7 +145,7 @@ def embed_in_batches(adapted: AdaptedClip, images: np.ndarray) -> Tensor:
 
 
 class _Features:
-    """Image and class embeddings of a step; the side that learns nothing is computed once."""
+    """Image and class embeddings of a step; the side without prompts is computed once."""
 
     def __init__(
         self, adapted: AdaptedClip, prompts: Prompts, images: np.ndarray, names: list[str]
@@ -156,7 +155,7 @@ class _Features:
         self.embedded = None if learns_images else embed_in_batches(adapted, images)
         with torch.no_grad():
             fixed = prompts.spec.n_context == 0
-            self.told = adapted.class_embeddings(names) if fixed else None
+            self.fixed_text = adapted.class_embeddings(names) if fixed else None
 
     def images(self, rows: np.ndarray) -> Tensor:
         if self.embedded is not None:
@@ -164,11 +163,15 @@ class _Features:
         return self.adapted.embed_images(self.adapted.image.model.normalise(self.pixels[rows]))
 
     def text(self) -> Tensor:
-        return self.adapted.class_embeddings(self.names) if self.told is None else self.told
+        return (
+            self.adapted.class_embeddings(self.names)
+            if self.fixed_text is None
+            else self.fixed_text
+        )
 
 
 def _content(images: np.ndarray) -> str:
-    """The sha256 of the images' shape and bytes, in hex."""
+    """Return the sha256 of the images' shape and bytes, in hex."""
     sha = hashlib.sha256(str(images.shape).encode())
     for image in images:  # one at a time: they may lie in a file
         sha.update(np.ascontiguousarray(image))
@@ -197,7 +200,7 @@ def _keep(
 
 
 def _resume(path: Path, about: str, prompts: Prompts, optimiser: torch.optim.SGD) -> list[Epoch]:
-    """Put the state of `path` into place and return the epochs done; [] where there is none."""
+    """Restore the state of `path` and return the epochs done; [] without a file."""
     if not path.exists():
         return []
     try:
@@ -205,11 +208,11 @@ def _resume(path: Path, about: str, prompts: Prompts, optimiser: torch.optim.SGD
             if (file.metadata() or {}).get("about") != about:
                 raise ValueError(
                     f"{path} is the state of a training with other settings, images or classes. "
-                    "Delete it to begin anew."
+                    "Delete it to start again."
                 )
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}). Delete it to begin anew.") from error
+        raise ValueError(f"{path} is damaged ({error}). Delete it to start again.") from error
     with torch.no_grad():
         for name, parameter in prompts.named_parameters():
             parameter.copy_(tensors[f"prompt.{name}"])

@@ -1,6 +1,6 @@
 """Sparse autoencoders: every recipe at every layer, all variants of a list in one pass."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -116,6 +116,39 @@ class Saes:
     def sae_of(self, section: Mapping) -> PlannedSae:
         """Return the SAE of an analysis of one SAE; of a sweep, its first variant."""
         return self.saes(section["recipe"], self.layer_of(section))[0]
+
+    def store_read_by(
+        self, section: Mapping, sae: PlannedSae, split: str | None = None
+    ) -> Artefact:
+        """Return the store that an SAE reads of the images of an analysis's section.
+
+        Args:
+            split: by default that of the section.
+        """
+        return self.store(
+            StoreKey(section["dataset"], split or section["split"], sae.hook, sae.layer)
+        )
+
+    def stores_read_by(self, section: Mapping, saes: Iterable[PlannedSae]) -> dict[str, Artefact]:
+        """Return {"<hook> <layer>": store}, as `analyses.shared.sae_stores` looks them up."""
+        return {f"{sae.hook} {sae.layer}": self.store_read_by(section, sae) for sae in saes}
+
+    def reconstruction(self, section: Mapping, name: str, layer: int) -> dict[str, dict]:
+        """Return `reads` and `values` of a step that measures how well SAEs reconstruct.
+
+        The step measures all variants of recipe `name` at `layer` on the images of the section
+        (`analyses.shared.reconstruction.measure_saes`).
+        """
+        hook = self.config["saes"][name]["hook"]
+        return {
+            "reads": {
+                "clip": self.clip,
+                "index": self.index(section["dataset"]),
+                "stores": self.stores_of(section["dataset"], section["split"], hook, layer),
+                "saes": self.saes(name, layer),
+            },
+            "values": {"templates": self.config["zeroshot"]["templates"], **self.intervals},
+        }
 
     def layers(self, name: str) -> list[int]:
         """Return the layers of recipe `name`, ascending."""

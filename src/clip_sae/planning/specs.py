@@ -49,7 +49,7 @@ def code_digest(modules: Iterable[str], src: Path, files: Iterable[Path] = ()) -
     of libraries are recorded, not hashed.
 
     Args:
-        modules: dotted names below `src`, e.g. `clip_sae.analyses.l0.positions`.
+        modules: dotted names below `src`, e.g. `clip_sae.analyses.l0.measure`.
         src: the folder that holds the top-level packages.
         files: further files of the stage. Python files (the workflow's scripts) count by their
             syntax tree and their local imports; others, such as a style sheet, by their bytes.

@@ -1,6 +1,1 @@
-"""What adaptation gains, and what it changes.
-
-PatchSAE §5.
-
-  base_to_novel        accuracy on base and novel classes, intervals over images and seeds
-"""
+"""Gains of adapted models on base and novel classes. PatchSAE §5."""

@@ -1,16 +1,13 @@
-"""What a schema cannot say about `analyses.adaptation`: mistakes as sentences.
-
-PatchSAE §5. Known to the Snakefile, so no torch.
-"""
+"""Mistakes in `analyses.adaptation` (PatchSAE §5) that a schema cannot find. No torch."""
 
 from collections.abc import Iterator
 
 from clip_sae.planning.architecture import Architecture
 from clip_sae.planning.mistakes import Checked
 
-FROZEN = "none"
+FROZEN = "none"  # the method without adaptation; all gains are measured from it
 TRAINING = ("lr", "epochs", "batch_images")
-# kind → keys that it needs, and keys that it may have
+# {kind: keys that it needs}, {kind: keys that it may have}
 NEEDED = {
     "coop": ("n_context", *TRAINING),
     "vpt": ("n_visual", *TRAINING),
@@ -27,30 +24,30 @@ OF_KINDS = ("n_context", "n_visual", "depth", "model", "pretrained", *TRAINING)
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing where there is no such block."""
-    block = checked.analyses.get("adaptation")
-    if block is None:
+    """Yield a sentence for each mistake; nothing without such a section."""
+    section = checked.analyses.get("adaptation")
+    if section is None:
         return
     where = "analyses.adaptation"
-    for name, place in block["datasets"].items():
-        if place["template"].count("{}") != 1:
+    for name, entry in section["datasets"].items():
+        if entry["template"].count("{}") != 1:
             yield (
-                f"{where}.datasets.{name}.template: {place['template']!r} needs one {{}} for the "
+                f"{where}.datasets.{name}.template: {entry['template']!r} needs one {{}} for the "
                 "class, e.g. 'a photo of a {}.'."
             )
-        if place["train"] == place["test"]:
+        if entry["train"] == entry["test"]:
             yield (
-                f"{where}.datasets.{name}: prompts are trained on {place['train']!r} and tested on "
+                f"{where}.datasets.{name}: prompts are trained on {entry['train']!r} and tested on "
                 "the same images; name two splits."
             )
-    yield from _store_mistakes(where, block, checked.model)
-    for name, method in block["methods"].items():
+    yield from _store_mistakes(where, section, checked.model)
+    for name, method in section["methods"].items():
         yield from _method_mistakes(f"{where}.methods.{name}", name, method, checked.model)
 
 
-def _store_mistakes(where: str, block: dict, model: Architecture | None) -> Iterator[str]:
-    stores = block["stores"] or {"methods": None, "seeds": None, "layers": []}
-    for key, existing in (("methods", list(block["methods"])), ("seeds", block["seeds"])):
+def _store_mistakes(where: str, section: dict, model: Architecture | None) -> Iterator[str]:
+    stores = section["stores"] or {"methods": None, "seeds": None, "layers": []}
+    for key, existing in (("methods", list(section["methods"])), ("seeds", section["seeds"])):
         for name in stores[key] or []:
             if name not in existing:
                 yield (
@@ -70,15 +67,15 @@ def _method_mistakes(
 ) -> Iterator[str]:
     kind = method["kind"]
     if name == FROZEN:
-        yield f"{where}: {FROZEN!r} is the name of the frozen model, which is always there."
+        yield f"{where}: {FROZEN!r} is the name of the frozen model, which every config has."
     for key in OF_KINDS:
         if method[key] is not None and key not in ALLOWED[kind]:
-            yield f"{where}.{key}: a method of kind {kind!r} has no such key; leave it out."
+            yield f"{where}.{key}: a method of kind {kind!r} has no key {key!r}; leave it out."
         if method[key] is None and key in NEEDED[kind]:
             yield f"{where}: kind {kind!r} needs `{key}`."
     if kind == "checkpoint" and method["model"] is None and method["pretrained"] is None:
         yield (
-            f"{where}: a checkpoint is named by `pretrained` (a file of weights, or a tag), or by "
+            f"{where}: a checkpoint needs `pretrained` (a file of weights, or a tag), or "
             "`model: local-dir:FOLDER`."
         )
     depth = method["depth"] or 1

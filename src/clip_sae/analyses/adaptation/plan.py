@@ -1,10 +1,11 @@
 """Steps of `analyses.adaptation`: learned prompts, their stores, answers, the table and the figure.
 
-PatchSAE §5. `Adaptation` is what other analyses use of it.
+PatchSAE §5. Other analyses use `Adaptation`.
 """
 
 from collections.abc import Iterable, Mapping
 
+from clip_sae.analyses.adaptation.keys import FROZEN
 from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.plan import Plan, Rule, Step
 from clip_sae.planning.reads import Clip, Inside, artefacts_of
@@ -12,39 +13,39 @@ from clip_sae.planning.steps import once
 from clip_sae.planning.versions import ADAPT_VERSION, EXTRACT_VERSION
 
 RUN = "clip_sae.analyses.adaptation"
-FROZEN, CHECKPOINT = "none", "checkpoint"
+CHECKPOINT = "checkpoint"
 WEIGHTS = "prompts.safetensors"  # next to the COMPLETE.json of a training
 
 TRAIN = Rule(
     "train_adaptation",
     f"adaptation/{{dataset}}/{{method}}-seed{{seed}}-{{digest}}/{COMPLETE}",
-    f"{RUN}.train_adaptation:train_adaptation",
+    f"{RUN}.train:train_adaptation",
 )
 EXTRACT = Rule(
     "extract_adapted",
     f"activations/{{adapted}}/{{dataset}}-{{split}}/{{hook}}-L{{layer}}-{{digest}}/{COMPLETE}",
-    f"{RUN}.extract_adapted:extract_adapted",
+    f"{RUN}.train:extract_adapted",
     records=True,
 )
 EVALUATE = Rule(
     "evaluate_adaptation",
     "measurements/adaptation/{dataset}-{method}-{digest}.csv",
-    f"{RUN}.evaluate_adaptation:evaluate_adaptation",
+    f"{RUN}.measure:evaluate_adaptation",
 )
 SUMMARISE = Rule(
     "summarise_adaptation",
     {"accuracies": "adaptation.csv", "runs": "adaptation_runs.csv"},
-    f"{RUN}.summarise_adaptation:summarise_adaptation",
+    f"{RUN}.measure:summarise_adaptation",
 )
 TARGET = "adaptation"
 
 
 def steps(plan: Plan) -> "Adaptation | None":
     """Declare trainings, stores, answers and the final files; return the models."""
-    block = plan.analysis("adaptation")
-    if block is None:
+    section = plan.analysis("adaptation")
+    if section is None:
         return None
-    adaptation = Adaptation(plan, block)
+    adaptation = Adaptation(plan, section)
     for extraction in adaptation.extractions:
         plan.want(TARGET, *extraction.artefacts)
     tables = plan.step(
@@ -67,7 +68,7 @@ def steps(plan: Plan) -> "Adaptation | None":
         reads={"csv": tables["accuracies"]},
         values={
             "model": plan.clip.facts["name"],
-            "shots": block["shots"],
+            "shots": section["shots"],
             "kinds": adaptation.kinds,
         },
         target=TARGET,
@@ -84,7 +85,7 @@ def steps(plan: Plan) -> "Adaptation | None":
 
 
 def extractions(plan: Plan) -> list[Step]:
-    """The passes that fill stores of adapted models; none where the config wants none."""
+    """Return the passes that fill stores of adapted models; none without such stores."""
     adaptation = plan.of("adaptation")
     return [] if adaptation is None else adaptation.extractions
 
@@ -93,35 +94,35 @@ class Adaptation:
     """The adapted models of a plan.
 
     Attributes:
-        datasets, methods: blocks of the config, by name.
+        datasets, methods: sections of the config, by name.
         kinds: {method: none, coop, vpt, maple or checkpoint}, the frozen model first.
     """
 
-    def __init__(self, plan: Plan, block: Mapping) -> None:
-        self.plan, self.block = plan, block
-        self.datasets: Mapping[str, Mapping] = block["datasets"]
-        self.methods: Mapping[str, Mapping] = block["methods"]
+    def __init__(self, plan: Plan, section: Mapping) -> None:
+        self.plan, self.section = plan, section
+        self.datasets: Mapping[str, Mapping] = section["datasets"]
+        self.methods: Mapping[str, Mapping] = section["methods"]
         self.kinds = {FROZEN: FROZEN} | {name: m["kind"] for name, m in self.methods.items()}
 
     def seeds(self, method: str) -> list[int]:
-        """Seeds that a method is trained with; one 0 for what is not trained here."""
+        """Return the seeds of a method's trainings; [0] for a model that is not trained here."""
         trained = self.kinds[method] not in (FROZEN, CHECKPOINT)
-        return list(self.block["seeds"]) if trained else [0]
+        return list(self.section["seeds"]) if trained else [0]
 
     # --- models ---------------------------------------------------------------------------------
 
     @once
     def trained(self, dataset: str, method: str, seed: int) -> Artefact:
-        """The folder of trained prompts."""
-        block, images = self.methods[method], self.plan.images(dataset)
+        """Return the folder of trained prompts."""
+        section, images = self.methods[method], self.plan.images(dataset)
         return self.plan.step(
             TRAIN,
             reads={"clip": self.plan.clip, "images": images},
             values={
-                "method": {**block, "depth": block["depth"] or self.plan.architecture.n_layers},
+                "method": {**section, "depth": section["depth"] or self.plan.architecture.n_layers},
                 "template": self.datasets[dataset]["template"],
                 "split": self.datasets[dataset]["train"],
-                "shots": self.block["shots"],
+                "shots": self.section["shots"],
                 "seed": seed,
             },
             recorded={"decoding": images.decoding},
@@ -133,17 +134,17 @@ class Adaptation:
 
     @once
     def checkpoint(self, method: str) -> Clip:
-        """The weights of a fine-tuned checkpoint."""
-        block = self.methods[method]
-        model = block["model"] or self.plan.config["model"]["model"]
-        source = {"model": model, "pretrained": block["pretrained"]}
+        """Return the weights of a fine-tuned checkpoint."""
+        section = self.methods[method]
+        model = section["model"] or self.plan.config["model"]["model"]
+        source = {"model": model, "pretrained": section["pretrained"]}
         return self.plan.weights({"name": f"adapted-{method}", **source}, prefix="")
 
     def models(self, dataset: str, method: str, seeds: Iterable[int] | None = None) -> dict:
-        """The models of a method, as `shared.adapted.load_adapted` takes them.
+        """Return the models of a method, as `shared.adapted.load_adapted` takes them.
 
         Args:
-            seeds: of these alone; by default of all seeds.
+            seeds: by default all.
         """
         seeds = self.seeds(method) if seeds is None else seeds
         return {
@@ -152,7 +153,7 @@ class Adaptation:
         }
 
     def _model(self, dataset: str, method: str, seed: int) -> Inside | Clip | None:
-        """A file of prompts, the weights of a checkpoint, or None for the frozen model."""
+        """Return a file of prompts, the weights of a checkpoint, or None for the frozen model."""
         if self.kinds[method] == FROZEN:
             return None
         if self.kinds[method] == CHECKPOINT:
@@ -163,17 +164,19 @@ class Adaptation:
 
     @property
     def stored(self) -> list[tuple[str, str, int]]:
-        """(data set, method, seed) whose residuals are stored; none where the config wants none."""
-        block = self.block["stores"]
-        if block is None:
+        """(data set, method, seed) of the models whose residuals the config stores."""
+        section = self.section["stores"]
+        if section is None:
             return []
-        methods = list(self.methods) if block["methods"] is None else block["methods"]
+        methods = list(self.methods) if section["methods"] is None else section["methods"]
         return [
             (dataset, method, seed)
             for dataset in self.datasets
             for method in methods
             for seed in self.seeds(method)
-            if block["seeds"] is None or seed in block["seeds"] or self.kinds[method] == CHECKPOINT
+            if section["seeds"] is None
+            or seed in section["seeds"]
+            or self.kinds[method] == CHECKPOINT
         ]
 
     @property
@@ -183,7 +186,7 @@ class Adaptation:
 
     @once
     def extraction(self, dataset: str, method: str, seed: int) -> Step:
-        """One forward pass over the test images: a store for each layer."""
+        """Declare one forward pass over the test images, which fills a store for each layer."""
         reads = {
             "clip": self.plan.clip,
             "images": self.plan.images(dataset),
@@ -206,7 +209,7 @@ class Adaptation:
                 spec={**spec, "layer": layer},
                 upstream=tuple(artefacts_of(reads)),
             )
-            for layer in self.block["stores"]["layers"]
+            for layer in self.section["stores"]["layers"]
         }
         name = f"extract_adapted_{dataset}_{method}_{seed}"
         return self.plan.job(EXTRACT, name, makes=stores, reads=reads)
@@ -215,7 +218,7 @@ class Adaptation:
 
     @once
     def answers(self, dataset: str, method: str) -> Artefact:
-        """The answers of all seeds of a method on the test images."""
+        """Return the answers of all seeds of a method on the test images."""
         return self.plan.step(
             EVALUATE,
             reads={

@@ -28,9 +28,9 @@ TARGET = "adaptation"
 def steps(plan: Plan) -> None:
     """Declare the measurement of every adaptation, and the final files."""
     adaptation = plan.of("adaptation")
-    if adaptation is None or not adaptation.block["changes"]:
+    if adaptation is None or not adaptation.section["changes"]:
         return
-    section = adaptation.block["changes"]
+    section = adaptation.section["changes"]
     sae = plan.sae_of(section)
     question = {key: section[key] for key in ("threshold", "strongest", "random_seeds")}
     measured = {

@@ -1,4 +1,4 @@
-"""Concepts of SAE latents: what each stands for, and where it is.
+"""Concepts of SAE latents: their meaning, and their location in images.
 
 PatchSAE (Lim et al. 2024, arXiv 2412.05276) §3.
 """

@@ -1,6 +1,6 @@
-"""What a schema cannot say about `analyses.concepts`, as sentences.
+"""Mistakes in `analyses.concepts` that a schema cannot find. No torch: the Snakefile imports this.
 
-PatchSAE §3. Known to the Snakefile, so no torch.
+PatchSAE §3.
 """
 
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from clip_sae.planning.mistakes import Checked, cls_only_mistakes, layer_mistake
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing where there is no such block."""
-    block, where = checked.analyses.get("concepts"), "analyses.concepts"
-    if block is None:
+    """Yield a sentence for each mistake; nothing without such a section."""
+    section, where = checked.analyses.get("concepts"), "analyses.concepts"
+    if section is None:
         return
-    recipe, masks = checked.recipe(block["recipe"]), block["masks"]
-    yield from cls_only_mistakes(f"{where}.recipe", block["recipe"], recipe)
-    yield from layer_mistakes(where, block, recipe, checked.model)
-    if masks is not None and masks["split"] == block["split"]:
+    recipe, masks = checked.recipe(section["recipe"]), section["masks"]
+    yield from cls_only_mistakes(f"{where}.recipe", section["recipe"], recipe)
+    yield from layer_mistakes(where, section, recipe, checked.model)
+    if masks is not None and masks["split"] == section["split"]:
         yield (
-            f"{where}.masks.split: units are chosen on split {block['split']!r} and "
+            f"{where}.masks.split: units are chosen on split {section['split']!r} and "
             f"would be scored on the same images. Name another split for one of them."
         )

@@ -1,18 +1,16 @@
-"""Where concepts are: masks of chosen units on held-out images against known object masks.
+"""Scores of masks: chosen units on held-out images against the known masks of objects.
 
-PatchSAE §3.3, with numbers. The units are chosen by labels and activations of other images, never
-by masks: per class the unit whose image-level value tells the class from the others best. Controls:
+PatchSAE §3.3, with numbers. Labels and activations of other images choose the units, never masks:
+per class the unit whose image-level value separates the class best from the others. Controls:
 latents that happen to be active on the image, the residual's own coordinates chosen by the same
-rule, the chosen latent's map beside the object of another image, the whole image, and the best that
-whole patches can do.
+rule, the chosen latent's map against the object of another image, the whole image, and the best
+mask of whole patches.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from clip_sae.analyses.concepts.masks import (
     above_share,
@@ -21,9 +19,10 @@ from clip_sae.analyses.concepts.masks import (
     points_at,
     ranks_above,
 )
+from clip_sae.analyses.concepts.unit_maps import PatchMaps
 from clip_sae.metrics import bootstrap_means, percentile_interval
 
-# The order of the table; `random_latent` is what the others are compared with.
+# The order of the table; gains are differences from `random_latent`.
 CHOICES = (
     "class_latent",
     "strongest_latent",
@@ -37,89 +36,29 @@ CHOICES = (
 )
 CONTROL = "random_latent"
 MEASURES = ("iou", "pointing", "auroc")
-# Above which share of the way to an image's highest value a patch is in the mask: latents are zero
-# off their concept and coordinates are not, so no one share is fair to both.
+# A patch is in the mask above a share of the way to the image's highest value. Latents are zero off
+# their concept and coordinates are not, so no single share is fair to both.
 SHARES = tuple(round(0.1 * i, 1) for i in range(10))
 
 
-class RandomActiveUnit:
-    """A watcher that draws, for every image, one of the units that are active on a patch of it.
-
-    The draw depends on the seed and the image's manifest row alone. −1 where none is active.
-
-    Args:
-        allowed: [unit] bool, units that may be drawn.
-    """
-
-    def __init__(self, allowed: np.ndarray, seed: int) -> None:
-        self.allowed, self.seed = np.asarray(allowed), seed
-        self._unit: list[int] = []
-
-    def add(self, values: Tensor, row: np.ndarray) -> None:
-        active = (values[:, 1:] > 0).any(1).cpu().numpy() & self.allowed
-        for one, at in zip(active, row, strict=True):
-            units = np.flatnonzero(one)
-            rng = np.random.default_rng([self.seed, int(at)])
-            self._unit.append(int(units[rng.integers(len(units))]) if len(units) else -1)
-
-    @property
-    def unit(self) -> np.ndarray:
-        """[image], images in the order of the pass."""
-        return np.asarray(self._unit, dtype=np.int64)
-
-
-def class_units(gap: np.ndarray, *, signed: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return (unit, sign) [class] of the largest gap; units that can be negative count both ways.
-
-    Args:
-        gap: [class, unit] as of `UnitSums.class_gap`.
-    """
-    unit = (np.abs(gap) if signed else gap).argmax(1)
-    sign = np.where(gap[np.arange(len(gap)), unit] < 0, -1.0, 1.0)
-    return unit, sign if signed else np.ones(len(gap))
-
-
 def other_image(label: np.ndarray, seed: int) -> np.ndarray:
-    """Return [image]: for each image another one, drawn so that each comes once."""
+    """Return [image]: for each image another one, drawn at random so that each comes once."""
     order = np.random.default_rng(seed).permutation(len(label))
     partner = np.empty(len(label), dtype=np.int64)
     partner[order] = np.roll(order, 1)
     return partner
 
 
-@dataclass(frozen=True)
-class PatchMaps:
-    """The map of one unit on each image.
-
-    Attributes:
-        unit: [image], −1 where there is none; maps: [image, patch];
-        low: [image] the value that counts as not active.
-    """
-
-    unit: np.ndarray
-    maps: np.ndarray
-    low: np.ndarray
-
-    @classmethod
-    def of_latents(cls, unit: np.ndarray, maps: np.ndarray) -> "PatchMaps":
-        return cls(unit, np.where(unit[:, None] >= 0, maps, 0.0), np.zeros(len(maps)))
-
-    @classmethod
-    def of_neurons(cls, unit: np.ndarray, maps: np.ndarray, sign: np.ndarray) -> "PatchMaps":
-        signed = maps * sign[:, None]
-        return cls(unit, signed, signed.min(1))
-
-
 def image_scores(found: Mapping[str, PatchMaps], coverage: np.ndarray, seed: int) -> pd.DataFrame:
-    """One row per image and choice: choice, image (position), unit, active, share, MEASURES.
+    """Return a row per image and choice: choice, image (position), unit, active, share, MEASURES.
 
-    Each choice's masks take the share of SHARES whose mean IoU is highest on the other half of the
-    images, so that no image is scored with a share that it helped to choose.
+    Each choice's masks use the share of SHARES whose mean IoU is highest on the other half of the
+    images, so no image is scored with a share that it helped to choose.
 
     Args:
-        found: of the choices `class_latent`, `strongest_latent`, `strongest_of_all` (also of those
-            that are active nearly everywhere), `random_latent`, `class_neuron` and
-            `random_neuron`; the other choices of CHOICES follow from these.
+        found: of the choices `class_latent`, `strongest_latent`, `strongest_of_all` (which counts
+            latents that are active nearly everywhere), `random_latent`, `class_neuron` and
+            `random_neuron`; the others of CHOICES follow from these.
         coverage: [image, patch] of the object.
         seed: of the halves and of the draw of other images.
     """
@@ -160,7 +99,7 @@ def image_scores(found: Mapping[str, PatchMaps], coverage: np.ndarray, seed: int
 def _fitted_iou(
     maps: np.ndarray, low: np.ndarray, coverage: np.ndarray, half: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(IoU, share) [image], the share of each half chosen on the other half."""
+    """Return (IoU, share) [image], the share of each half chosen on the other half."""
     by_share = np.stack(
         [intersection_over_union(above_share(maps, low, share), coverage) for share in SHARES]
     )  # [share image]
@@ -175,7 +114,7 @@ def _fitted_iou(
 def localisation_table(
     scores: pd.DataFrame, label: np.ndarray, names: list[str], *, n_resamples: int, seed: int
 ) -> pd.DataFrame:
-    """Means over images: a row per choice over all classes, then one per class of `class_latent`.
+    """Return means over images: a row per choice, then one per class of `class_latent`.
 
     Columns: choice, label ("all" or the class), unit (of a class; −1 else), n_images, active (share
     of images on which the unit is active on a patch), share (mean of those chosen), MEASURES, and
@@ -184,7 +123,7 @@ def localisation_table(
     0.5.
 
     Args:
-        scores: as of `image_scores`; label: [image] class index; names: of the classes.
+        scores: from `image_scores`; label: [image] class index; names: of the classes.
     """
     measures = [*MEASURES]
     by_image = {

@@ -1,4 +1,4 @@
-"""A unit's patch map as a mask, and how well it sits on an object whose mask is known.
+"""Masks from patch maps, and their overlap with an object whose mask is known.
 
 PatchSAE §3.3 shows masks over images and scores none; here they are scored against the objects'
 own masks. Patches tile the image, so IoU over pixels follows exactly from each patch's coverage.
@@ -36,8 +36,8 @@ def read_masks(
     """Return masks bool [image, height, width] and coverage [image, patch] of rows of a manifest.
 
     Args:
-        masks: where they are, under the paths of their images: white on the object, of their
-            images' size, and decoded (turned, mirrored, cropped) as they are.
+        masks: mask files under the paths of their images: white on the object, of the image's
+            size, and turned, mirrored and cropped like the image.
     """
     paths = [masks.root / path for path in rows["path"]]
     lacking = [path for path in paths if not path.is_file()]
@@ -53,7 +53,7 @@ def read_masks(
 def above_share(maps: np.ndarray, low: np.ndarray | float, share: float) -> np.ndarray:
     """Return bool [..., patch]: patches above `low`, by `share` of the way to the map's highest.
 
-    A share of 0 takes all that are active; a map without a value above `low` has an empty mask.
+    A share of 0 takes all active patches; a map without a value above `low` has an empty mask.
 
     Args:
         maps: [..., patch]; low: 0 for latents, the map's lowest for units that can be negative.
@@ -88,8 +88,8 @@ def points_at(maps: np.ndarray, low: np.ndarray | float, coverage: np.ndarray) -
 def ranks_above(maps: np.ndarray, coverage: np.ndarray) -> np.ndarray:
     """Return [image] AUROC over pixels: how likely a pixel of the object has the higher value.
 
-    0.5 is chance, whatever the sizes of object and mask; equal values count half. An object
-    that covers nothing or everything has 0.5 as well.
+    0.5 is chance, whatever the sizes of object and mask; equal values count half. The result is
+    also 0.5 for an object that covers nothing or everything.
 
     Args:
         maps, coverage: [image, patch].
@@ -97,26 +97,26 @@ def ranks_above(maps: np.ndarray, coverage: np.ndarray) -> np.ndarray:
     order = np.argsort(maps, axis=1, kind="stable")
     values = np.take_along_axis(maps, order, 1)
     on = np.take_along_axis(coverage, order, 1)
-    beside = 1.0 - on
-    before = np.cumsum(beside, 1)
-    # Of equal values each counts what lies below the first, and half of what lies among them.
+    off = 1.0 - on
+    before = np.cumsum(off, 1)
+    # Each of several equal values counts all pixels below the first, and half of those among them.
     n = values.shape[1]
     first = np.concatenate([np.ones((len(values), 1), bool), values[:, 1:] > values[:, :-1]], 1)
     start = np.maximum.accumulate(np.where(first, np.arange(n), 0), 1)
     last = np.concatenate([first[:, 1:], np.ones((len(values), 1), bool)], 1)
     stop = np.minimum.accumulate(np.where(last, np.arange(n), n)[:, ::-1], 1)[:, ::-1]
-    below = np.take_along_axis(before - beside, start, 1)
+    below = np.take_along_axis(before - off, start, 1)
     among = np.take_along_axis(before, stop, 1) - below
-    pairs = on.sum(1) * beside.sum(1)
+    pairs = on.sum(1) * off.sum(1)
     wins = (on * (below + 0.5 * among)).sum(1)
     return np.divide(wins, pairs, out=np.full(len(maps), 0.5), where=pairs > 0)
 
 
 def best_patches(coverage: np.ndarray) -> np.ndarray:
-    """Return bool [patch]: the patches whose mask has the highest IoU that whole patches can have.
+    """Return bool [patch]: the patches whose mask has the highest IoU of all masks of patches.
 
-    It takes the most covered patches, in order; adding one helps while its coverage is above the
-    IoU so far.
+    The mask takes the most covered patches, in order; adding one helps while its coverage is above
+    the IoU so far.
     """
     order = np.argsort(-coverage, kind="stable")
     both = np.cumsum(coverage[order])

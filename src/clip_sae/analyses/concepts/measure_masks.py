@@ -1,5 +1,6 @@
 """Scores of masks of chosen latents and neurons on held-out images, and examples to show."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,16 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clip_sae.analyses.concepts.chosen import (
-    ChosenUnits,
-    choose_units,
-    first_examples,
-    median_examples,
-    named_examples,
-)
 from clip_sae.analyses.concepts.localisation import image_scores, localisation_table
-from clip_sae.analyses.concepts.maps import picked_values
 from clip_sae.analyses.concepts.masks import read_masks
+from clip_sae.analyses.concepts.unit_maps import ChosenUnits, choose_units, picked_values
 from clip_sae.analyses.shared.models import class_names
 from clip_sae.analyses.shared.named_records import read_records
 from clip_sae.analyses.shared.store_images import StoreImages
@@ -51,8 +45,8 @@ def measure_masks(
     example_masks.npy: bool [row, height, width] of the examples' objects.
 
     Args:
-        measured: folder of `measure_concepts`.
-        masks_folder: folder of the known masks, next to the images; None where none are known.
+        measured: folder that `measure_concepts` wrote.
+        masks_folder: folder of the known masks, next to the images; None for unknown masks.
         examples: paths of images to show; if empty, `n_examples` are chosen.
     """
     manifest, names = read_manifest(images.index), class_names(images.index)
@@ -63,7 +57,7 @@ def measure_masks(
         StoreImages(opened, shown)  # names an image of another split
     elif not masks_folder:
         shown = _first_of_classes(opened, label, n_examples)
-    # Without known masks there is nothing to score, and only the images that are shown are read.
+    # Without known masks no image is scored, and only the shown images are read.
     read = StoreImages(
         opened, None if masks_folder else shown, batch_images=job.batch("batch_images")
     )
@@ -145,3 +139,42 @@ def _examples(
                 }
             )
     return pd.DataFrame(found)
+
+
+def named_examples(manifest: pd.DataFrame, paths: Sequence[str]) -> np.ndarray:
+    """Return the manifest rows of images named by their paths, in that order."""
+    rows = {path: row for row, path in manifest["path"].items()}
+    lacking = [path for path in paths if path not in rows]
+    if lacking:
+        close = difflib.get_close_matches(lacking[0], rows, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"analyses.concepts.examples: {lacking[0]!r} is not in the manifest.{hint} Write paths "
+            f"as manifest.csv has them."
+        )
+    return np.array([rows[path] for path in paths], dtype=np.int64)
+
+
+def _spread(own: np.ndarray, n: int) -> np.ndarray:
+    """Return up to `n` of the classes in `own`, spread evenly."""
+    classes = np.unique(own)
+    return classes[np.linspace(0, len(classes) - 1, min(n, len(classes))).round().astype(int)]
+
+
+def first_examples(own: np.ndarray, n: int) -> np.ndarray:
+    """Return the position of the first image of `n` evenly spread classes; own: [image] class."""
+    return np.array([np.flatnonzero(own == c)[0] for c in _spread(own, n)], dtype=np.int64)
+
+
+def median_examples(score: np.ndarray, own: np.ndarray, n: int) -> np.ndarray:
+    """Return the position of the image of median score of each of `n` evenly spread classes.
+
+    Args:
+        score: [image]; own: [image] class index.
+    """
+    found = []
+    for c in _spread(own, n):
+        members = np.flatnonzero(own == c)
+        order = members[np.argsort(score[members], kind="stable")]
+        found.append(order[(len(order) - 1) // 2])
+    return np.asarray(found, dtype=np.int64)

@@ -4,12 +4,12 @@ PatchSAE §3.
 """
 
 from clip_sae.planning.artefacts import COMPLETE
-from clip_sae.planning.plan import Plan, Rule, StoreKey
+from clip_sae.planning.plan import Plan, Rule
 
 MEASURE = Rule(
     "measure_concepts",
     f"measurements/concepts/{{recipe}}-L{{layer}}-{{digest}}/{COMPLETE}",
-    "clip_sae.analyses.concepts.measure_concepts:measure_concepts",
+    "clip_sae.analyses.concepts.measure:measure_concepts",
 )
 MASKS = Rule(
     "measure_masks",
@@ -20,41 +20,39 @@ DRAW = "clip_sae.analyses.concepts.draw"
 
 
 def steps(plan: Plan) -> None:
-    """Declare what one pass finds of all units, masks of chosen units, tables and figures."""
-    block = plan.analysis("concepts")
-    if block is None:
+    """Declare the pass over all units, masks of chosen units, tables and figures."""
+    section = plan.analysis("concepts")
+    if section is None:
         return
-    sae, known = plan.sae_of(block), block["masks"]
-    place = {"recipe": sae.name, "layer": sae.layer}
-
-    def store(split: str):
-        return plan.store(StoreKey(block["dataset"], split, sae.hook, sae.layer))
+    sae, known = plan.sae_of(section), section["masks"]
+    images = plan.images(section["dataset"])
+    wildcards = {"recipe": sae.name, "layer": sae.layer}
 
     measured = plan.step(
         MEASURE,
         reads={
-            "index": plan.index(block["dataset"]),
-            "store": store(block["split"]),
+            "index": plan.index(section["dataset"]),
+            "store": plan.store_read_by(section, sae),
             "sae": sae,
         },
-        values={key: block[key] for key in ("threshold", "top_images")},
-        **place,
+        values={key: section[key] for key in ("threshold", "top_images")},
+        **wildcards,
     )
     masks = plan.step(
         MASKS,
         reads={
-            "images": plan.images(block["dataset"]),
-            "store": store(known["split"] if known else block["split"]),
+            "images": images,
+            "store": plan.store_read_by(section, sae, known["split"] if known else None),
             "sae": sae,
             "measured": measured,
         },
         values={
             "masks_folder": known["folder"] if known else None,
             "grid": plan.grid,
-            **{key: block[key] for key in ("max_share", "examples", "n_examples", "strongest")},
+            **{key: section[key] for key in ("max_share", "examples", "n_examples", "strongest")},
             **plan.intervals,
         },
-        **place,
+        **wildcards,
     )
     gathered = {"concepts": measured} | ({"concept_masks": masks} if known else {})
     tables = {
@@ -68,22 +66,18 @@ def steps(plan: Plan) -> None:
         reads={"csv": tables["concepts"]},
         values={
             **about,
-            "dataset": f"{block['dataset']}, {block['split']}",
-            "top_images": block["top_images"],
+            "dataset": f"{section['dataset']}, {section['split']}",
+            "top_images": section["top_images"],
         },
     )
     plan.draw(
         "concept_masks",
         f"{DRAW}:concept_masks",
-        reads={
-            "images": plan.images(block["dataset"]),
-            "measured": measured,
-            "masks": masks,
-        },
+        reads={"images": images, "measured": measured, "masks": masks},
         values={
             **about,
             "grid": plan.grid,
             "known_masks": known is not None,
-            "chosen": bool(block["examples"]),
+            "chosen": bool(section["examples"]),
         },
     )

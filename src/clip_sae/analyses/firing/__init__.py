@@ -1,1 +1,1 @@
-"""How often latents fire, and the curves of their training."""
+"""Firing rates of latents, and the curves of the SAEs' training."""

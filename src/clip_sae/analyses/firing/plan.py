@@ -2,33 +2,24 @@
 
 from clip_sae.planning.plan import Plan, Rule
 
-MEASURE = Rule("measure_firing", "firing.csv", "clip_sae.analyses.firing.measure:measure_firing")
+RUN = "clip_sae.analyses.firing.measure"
+MEASURE = Rule("measure_firing", "firing.csv", f"{RUN}:measure_firing")
 DRAW = "clip_sae.analyses.firing.draw"
 
 
 def steps(plan: Plan) -> None:
     """Declare firing rates and training curves, and their figures."""
     saes = [sae for name in recipes_of_all(plan) for sae in plan.all_saes(name)]
-    block = plan.analysis("reconstruction")
-    stores = {
-        f"{sae.hook} {sae.layer}": plan.stores_of(
-            block["dataset"], block["split"], sae.hook, sae.layer
-        )[sae.hook]
-        for sae in saes
-    }
+    stores = plan.stores_read_by(plan.analysis("reconstruction"), saes)
     table = plan.step(MEASURE, reads={"stores": stores, "saes": saes})
     plan.want("all", table)
     plan.draw("firing", f"{DRAW}:firing", reads={"csv": table})
-    curves = plan.gather(
-        "training_curves.csv",
-        "clip_sae.analyses.firing.training_curves:training_curves",
-        reads={"saes": saes},
-    )
+    curves = plan.gather("training_curves.csv", f"{RUN}:training_curves", reads={"saes": saes})
     plan.draw("training_curves", f"{DRAW}:training_curves", reads={"csv": curves})
 
 
 def recipes_of_all(plan: Plan) -> list[str]:
-    """Recipes of the target `all`.
+    """Return the recipes of the target `all`.
 
     The sweep and the frontier train many SAEs, which belong to `extended` unless a table or a
     figure of `all` names them too.

@@ -1,7 +1,7 @@
 """Quality against sparsity: SAEs of every architecture at equal L0, over seeds.
 
 The usual comparison of SAE architectures (Rajamanoharan et al. 2024, Gated SAEs, Fig. 3; Gao et al.
-2024, Fig. 5). One row per SAE comes in; means over seeds, and values at equal L0, go out. pandas
+2024, Fig. 5). Tables with a row per SAE become means over seeds, and values at equal L0. pandas
 alone, because the drawing job calls it.
 """
 
@@ -10,19 +10,19 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-# What tells one curve from another, and the points of a curve from each other.
+# Columns that separate the curves, and the points of a curve.
 CURVE = ["recipe", "architecture", "decoder_norm"]
 KNOB = ["knob", "knob_value"]
 METRICS = ("explained_variance", "ce_recovered")
 
 
 def over_seeds(table: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
-    """One row per point of a curve: mean, least and greatest of l0 and each metric over its seeds.
+    """Return a row per point of a curve: mean, least and greatest of l0 and metrics over seeds.
 
     `table`: columns architecture, decoder_norm, recipe, knob, knob_value, seed, l0 and `metrics`,
     one row per SAE. Columns: CURVE, KNOB, n_seeds, then <name>, <name>_low and <name>_high
-    of l0 and of each metric; along a curve, l0 rises. An SAE without a finite l0 and metrics counts
-    for nothing.
+    of l0 and of each metric; along a curve, l0 rises. An SAE without a finite l0 and metrics is
+    left out.
     """
     values = ["l0", *metrics]
     finite = _finite(table, metrics)
@@ -39,7 +39,7 @@ def over_seeds(table: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Data
 def at_equal_l0(
     table: pd.DataFrame, levels: Sequence[float], metrics: Sequence[str] = METRICS
 ) -> pd.DataFrame:
-    """Each curve's metrics at the given L0 values, read off seed by seed, then over seeds.
+    """Return each curve's metrics at the given L0 values, read off per seed, then over seeds.
 
     `table` as for `over_seeds`. Within one seed a metric is linear in log L0 between neighbouring
     SAEs, and unknown (NaN) outside the range of their L0. Columns: CURVE, l0, n_seeds (seeds whose
@@ -69,12 +69,12 @@ def at_equal_l0(
 
 
 def _finite(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """The SAEs whose l0 and metrics are all known: every number then stands on the same ones."""
+    """Return the SAEs whose l0 and metrics are all known, so all numbers cover the same SAEs."""
     return table[np.isfinite(table[["l0", *metrics]].to_numpy(dtype=float)).all(axis=1)]
 
 
 def _read_off(sweep: pd.DataFrame, name: str, levels: Sequence[float]) -> np.ndarray:
-    """The metric of one seed's SAEs at each level, NaN outside their range."""
+    """Return the metric of one seed's SAEs at each level, NaN outside their range."""
     usable = sweep[(sweep.l0 > 0) & np.isfinite(sweep[name])].sort_values("l0")
     if usable.empty:
         return np.full(len(levels), np.nan)

@@ -1,6 +1,6 @@
 """Steps of `analyses.l0`: tables of L0, Figs 4 and 8, norms, the maps of one image."""
 
-from clip_sae.planning.plan import Plan, Rule, StoreKey
+from clip_sae.planning.plan import Plan, Rule
 
 MEASURE = Rule(
     "measure_l0",
@@ -12,29 +12,26 @@ DRAW = "clip_sae.analyses.l0.draw"
 
 def steps(plan: Plan) -> None:
     """Declare the tables and the figures."""
-    block = plan.analysis("l0")
-    layers = plan.layers(block["recipe"])
-    hook = plan.config["saes"][block["recipe"]]["hook"]
+    section = plan.analysis("l0")
+    layers = plan.layers(section["recipe"])
+    # A recipe with lists has several SAEs per layer; the maps show the first.
+    saes = [plan.saes(section["recipe"], layer)[0] for layer in layers]
     tables = plan.step(
         MEASURE,
         reads={
-            # a recipe with lists has several SAEs per layer; the maps are of the first
-            "saes": [plan.saes(block["recipe"], layer)[0] for layer in layers],
-            "stores": [
-                plan.store(StoreKey(block["dataset"], block["split"], hook, layer))
-                for layer in layers
-            ],
-            "index": plan.index(block["dataset"]),
+            "saes": saes,
+            "stores": plan.stores_read_by(section, saes),
+            "index": plan.index(section["dataset"]),
             "gpt2": plan.resource("gpt2_l0.csv"),
         },
         values={
-            "split": block["split"],
-            "single_image": block["single_image"],
+            "split": section["split"],
+            "single_image": section["single_image"],
             **plan.intervals,
         },
     )
     plan.want("all", *tables.values())
-    map_layer = block["map_layer"]
+    map_layer = section["map_layer"]
     plan.draw(
         "fig4",
         f"{DRAW}:fig4",
@@ -46,5 +43,5 @@ def steps(plan: Plan) -> None:
     plan.draw(
         "l0_image",
         f"{DRAW}:l0_image",
-        reads={"image": tables["image"], "images": plan.images(block["dataset"])},
+        reads={"image": tables["image"], "images": plan.images(section["dataset"])},
     )

@@ -1,1 +1,1 @@
-"""Images that chosen latents activate on, and examples of answers: Figs 1, 2, 3 and 10."""
+"""Images of chosen latents, and examples of answers: Figs 1, 2, 3 and 10."""

@@ -1,6 +1,6 @@
-"""What a schema cannot say about `analyses.pictures`: each mistake as a sentence.
+"""Mistakes in `analyses.pictures` that a schema cannot find. No torch: the Snakefile imports this.
 
-Steering paper Figs 1, 2, 3 and 10. Known to the Snakefile, so no torch.
+Steering paper Figs 1, 2, 3 and 10.
 """
 
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from clip_sae.planning.mistakes import Checked
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing where there is no such block."""
+    """Yield a sentence for each mistake; nothing without such a section."""
     analyses = checked.analyses
     if "pictures" not in analyses:
         return
     if not {"suppression", "typographic"} & analyses.keys():
         yield (
-            "analyses.pictures: it shows what `suppression` and `typographic` take out, and there "
-            "is neither. Add one of them, or leave `pictures` out."
+            "analyses.pictures: pictures show the sets of `suppression` and `typographic`, and the "
+            "config has neither. Add one of them, or leave `pictures` out."
         )
         return
     spurious = [*analyses.get("suppression", {}).get("sets", {})]
@@ -25,4 +25,4 @@ def mistakes(checked: Checked) -> Iterator[str]:
         for name in analyses["pictures"][key]:
             if name not in known:
                 shown = ", ".join(known) or "none"
-                yield f"analyses.pictures.{key}: {name!r} is not a set that is shown: {shown}."
+                yield f"analyses.pictures.{key}: {name!r} is not one of the shown sets: {shown}."

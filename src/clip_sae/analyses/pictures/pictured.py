@@ -1,20 +1,21 @@
-"""The chosen set that Figs 1, 2, 3 and 10 are of, its units, and the answers without them."""
+"""Choices of Figs 1, 2, 3 and 10: the set of units, and the image that shows its effect.
 
-from collections.abc import Mapping
+Steering paper §7.1 and App. 12. The set is the one that validation prefers among those that are not
+empty; its units are those with the largest gap (Eq. 9).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
-from clip_sae.analyses.pictures.chosen import pictured_set
 from clip_sae.analyses.shared.contrast import Contrast
 from clip_sae.analyses.shared.named_records import read_records
-from clip_sae.analyses.shared.names import NEURONS
+from clip_sae.analyses.shared.names import CONDITIONS, NEURONS
 from clip_sae.analyses.shared.responses import Responses, unit_file
 from clip_sae.analyses.shared.unit_sets import chosen_units
-from clip_sae.clip.zeroshot import logits
 from clip_sae.planning.inputs import SaeFiles
 
 Saes = Mapping[str, Mapping[str, SaeFiles]]  # {layer: {label: SAE}}
@@ -26,8 +27,8 @@ class PicturedSet:
 
     Attributes:
         layer: as text, as stores and SAEs are named.
-        sae: of the latents; condition: how the set was chosen, in words.
-        tokens: over which the gap was taken.
+        sae: of the latents; condition: of the choice, in words.
+        tokens: that the gap covers.
         chosen: {"latent", "neuron": unit indices}, ascending; gap: the same, of all units.
     """
 
@@ -42,13 +43,12 @@ class PicturedSet:
 def pictured(
     chosen: Mapping[str, Path], gaps: Mapping[str, Path], saes: Saes
 ) -> PicturedSet | None:
-    """Return the set that the pictures of a data set are of; None where nothing was chosen.
+    """Return the set that the pictures of a data set show; None where all sets are empty.
 
     Args:
-        chosen: {"summary"} of a set with a spurious attribute, {"choice", "units"} of attacked
-            pairs.
-        gaps: files with the contrasts of each layer; on attacked pairs {label: folder of its
-            sweep}.
+        chosen: tables: {"summary"} of a set with a spurious attribute, {"choice", "units"} of
+            attacked pairs.
+        gaps: {layer: file with its contrasts}; on attacked pairs {label: folder of its sweep}.
     """
     found = _of_attribute if "summary" in chosen else _of_pairs
     return found({name: pd.read_csv(path) for name, path in chosen.items()}, gaps, saes)
@@ -81,7 +81,7 @@ def _of_attribute(
 
 
 def _neurons_of(summary: pd.DataFrame, row: pd.Series) -> pd.Series:
-    """The row of the neurons that the same rule chose at the layer of `row`."""
+    """Return the row of the neurons that the same rule chose at the layer of `row`."""
     [(_, found)] = summary[
         (summary["kind"] == "neuron")
         & (summary["layer"] == row["layer"])
@@ -115,7 +115,85 @@ def _of_pairs(
     )
 
 
-def class_probabilities(embeddings: Tensor, text: Tensor, scale: float) -> np.ndarray:
-    """Probabilities [image, class], the model's own temperature."""
-    found = logits(embeddings.to(text.device), text, scale)
-    return found.double().softmax(-1).cpu().numpy()
+def pictured_set(summary: pd.DataFrame, labels: Collection[str]) -> pd.Series | None:
+    """Return the row of the set of latents that pictures show; None where all sets are empty.
+
+    The set is the strict condition's at the layer and SAE that are best on validation, or the
+    relaxed one's if the strict condition chose no unit anywhere.
+
+    Args:
+        summary: of one data set, from `summarise_layer`, all layers.
+        labels: of the SAEs in the set's tables.
+    """
+    rows = summary[
+        (summary["kind"] == "latent")
+        & (summary["split"] == "test")
+        & (summary["n_units"] > 0)
+        & summary["units"].isin(list(labels))
+    ]
+    for condition in CONDITIONS:
+        found = rows[rows["condition"] == condition]
+        if len(found):
+            order = ["val_worst", "val_overall", "layer"]
+            ranked = found.sort_values(order, ascending=[False, False, True], kind="stable")
+            return ranked.iloc[0]
+    return None
+
+
+def example_image(
+    before: np.ndarray, after: np.ndarray, label: np.ndarray, allowed: np.ndarray | None = None
+) -> int:
+    """Return the image that shows the effect of the edit best.
+
+    Among images answered wrongly before and rightly after it, the one whose true class rises most;
+    without any such image, the one whose true class rises most of all.
+
+    Args:
+        before, after: class probabilities [image, class].
+        label: true class [image].
+        allowed: [image] bool, images that may be shown; None: all.
+    """
+    allowed = np.ones(len(label), dtype=bool) if allowed is None else allowed
+    if not allowed.any():
+        raise ValueError("no image may be shown; name a group or split that has images.")
+    true = np.arange(len(label)), label
+    rise = after[true] - before[true]
+    corrected = allowed & (before.argmax(1) != label) & (after.argmax(1) == label)
+    return int(np.argmax(np.where(corrected if corrected.any() else allowed, rise, -np.inf)))
+
+
+def strongest_units(values: np.ndarray, units: np.ndarray, n: int) -> np.ndarray:
+    """Return up to `n` of `units` that are most active on one image, by their mean over tokens.
+
+    Args:
+        values: [token, unit], of all units, on the image. Units that are 0 on it are left out.
+    """
+    units = np.asarray(units, dtype=np.int64)
+    mean = values[:, units].mean(0)
+    order = np.argsort(-mean, kind="stable")
+    return units[order[mean[order] > 0][:n]]
+
+
+def top_classes(probability: np.ndarray, names: Sequence[str], n: int) -> list[list]:
+    """Return [[name, probability]] of the `n` most probable classes of one image.
+
+    Args:
+        probability: [class].
+    """
+    order = np.argsort(-probability, kind="stable")[:n]
+    return [[names[c], float(probability[c])] for c in order]
+
+
+def example_row(manifest: pd.DataFrame, path: str, rows: np.ndarray) -> np.ndarray:
+    """Return the manifest rows among `rows` of the image `path` that the config requests.
+
+    Raises ValueError for an unknown path.
+    """
+    found = manifest.index[manifest["path"] == path].intersection(rows)
+    if not len(found):
+        some = manifest.loc[rows[:1], "path"].iloc[0]
+        raise ValueError(
+            f"{path!r} is no image of the shown split. Write a path as in manifest.csv "
+            f"under analyses.pictures.examples, e.g. {some!r}."
+        )
+    return found.to_numpy(dtype=np.int64)

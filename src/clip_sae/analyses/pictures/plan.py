@@ -1,7 +1,7 @@
 """Steps of `analyses.pictures`: top images, examples, Figs 1, 2, 3 and 10.
 
-Steering paper Figs 1 to 3 and App. 12. Which layer and SAE the pictures are of is read off the
-chosen sets, so it is known when the jobs run.
+Steering paper Figs 1 to 3 and App. 12. The chosen sets decide which layer and SAE the pictures
+show, so the jobs read that when they run.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from clip_sae.planning.steps import once
 TOP_IMAGES = Rule(
     "measure_top_images",
     f"measurements/top_images/{{dataset}}-{{digest}}/{COMPLETE}",
-    "clip_sae.analyses.pictures.measure_top_images:measure_top_images",
+    "clip_sae.analyses.pictures.measure:measure_top_images",
 )
-# Of a set with a spurious attribute and of attacked pairs, functions of their own.
+# Sets with a spurious attribute and attacked pairs have functions of their own.
 EXAMPLE = Rule("measure_example", "measurements/examples/{dataset}-{digest}.json")
-OF_ATTRIBUTE = "clip_sae.analyses.pictures.measure_example:measure_example"
-OF_ATTACK = "clip_sae.analyses.pictures.measure_attack_example:measure_attack_example"
+OF_ATTRIBUTE = "clip_sae.analyses.pictures.measure_examples:measure_example"
+OF_ATTACK = "clip_sae.analyses.pictures.measure_examples:measure_attack_example"
 DRAW = "clip_sae.analyses.pictures.draw"
 WORDS = "written words"  # the concept of attacked images
 SPLIT, PAIRS_SPLIT = "test", "val"  # attacked copies have training and validation images
@@ -44,27 +44,27 @@ class PicturesPlan:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.block: Mapping = plan.analysis("pictures")
+        self.section: Mapping = plan.analysis("pictures")
         self.suppression = plan.of("suppression")
         self.typographic = plan.of("typographic")
         self.spurious: list[str] = [*self.suppression.sets] if self.suppression else []
         self.sets = self.spurious + ([self.typographic.pairs] if self.typographic else [])
 
     def is_pairs(self, name: str) -> bool:
-        """Whether a set is the attacked copy."""
+        """Return True for the attacked copy."""
         return name not in self.spurious
 
     def concepts(self, name: str) -> dict[str, str]:
-        """{side of the gap: what is written above its units}."""
+        """Return {side of the gap: text above its units}."""
         if self.is_pairs(name):
             return {"a": WORDS}
         attribute = self.suppression.sets[name]["attribute"].replace("_", " ")
-        return {"a": attribute, "not_a": f"no {attribute}"} | self.block["names"].get(name, {})
+        return {"a": attribute, "not_a": f"no {attribute}"} | self.section["names"].get(name, {})
 
-    # --- what is read of a set ------------------------------------------------------------------
+    # --- reads ----------------------------------------------------------------------------------
 
     def reads(self, name: str) -> dict:
-        """Everything behind the chosen set of a data set, its units and its images."""
+        """Return everything behind the chosen set of a data set, its units and its images."""
         return {"index": self.plan.index(name)} | (
             self._reads_of_pairs() if self.is_pairs(name) else self._reads_of_attribute(name)
         )
@@ -89,27 +89,27 @@ class PicturesPlan:
             "saes": saes,
         }
 
-    # --- what is measured -----------------------------------------------------------------------
+    # --- measurements ---------------------------------------------------------------------------
 
     @once
     def top_images(self, name: str) -> Artefact:
-        """The folder with the top images of all units, and of those that are shown their maps."""
+        """Return the folder with the top images of all units, and the maps of the shown ones."""
         return self.plan.step(
             TOP_IMAGES,
             reads=self.reads(name),
             values={
                 "name": name,
                 "concepts": self.concepts(name),
-                "ranking": self.block["ranking"],
-                "n_images": self.block["images"],
-                "n_units": self.block["units"],
+                "ranking": self.section["ranking"],
+                "n_images": self.section["images"],
+                "n_units": self.section["units"],
             },
             dataset=name,
         )
 
     @once
     def example(self, name: str) -> Artefact:
-        """One image of a set, and the model's answers with and without the chosen latents."""
+        """Return one image of a set, with the answers with and without the chosen latents."""
         pairs = self.is_pairs(name)
         return self.plan.step(
             EXAMPLE,
@@ -117,12 +117,12 @@ class PicturesPlan:
             reads={"clip": self.plan.clip, **self.reads(name)},
             values={
                 "name": name,
-                "example": self.block["examples"].get(name),
+                "example": self.section["examples"].get(name),
                 **(
                     {"template": self.typographic.section["template"]}
                     if pairs
                     else {
-                        "latents": self.block["latents"],
+                        "latents": self.section["latents"],
                         "attribute": self.suppression.sets[name]["attribute"],
                         "concepts": self.concepts(name),
                         **self.suppression.prompts(name),
@@ -135,7 +135,7 @@ class PicturesPlan:
     # --- tables and figures ---------------------------------------------------------------------
 
     def sets_of(self, figure: str) -> list[str]:
-        """The sets that a figure shows."""
+        """Return the sets that a figure shows."""
         if figure in ("fig2", "fig10"):
             return self.sets
         return [name for name in self.sets if self.is_pairs(name) == (figure == "fig3")]
@@ -170,12 +170,12 @@ class PicturesPlan:
             )
 
     def _figure_values(self, figure: str) -> dict:
-        """What a figure's function needs beyond measurements and images."""
+        """Return the values of a figure's function, beyond measurements and images."""
         if figure == "fig3":
             return {}
         values = {"grid": self.plan.grid}
         if figure == "fig1":
-            examples = (self.block["examples"].get(name) for name in self.sets_of(figure))
+            examples = (self.section["examples"].get(name) for name in self.sets_of(figure))
             return values | {"chosen_by_user": any(path is not None for path in examples)}
-        values["n_images"] = self.block["images"]
-        return values | ({"n_units": self.block["units"]} if figure == "fig10" else {})
+        values["n_images"] = self.section["images"]
+        return values | ({"n_units": self.section["units"]} if figure == "fig10" else {})

@@ -1,1 +1,1 @@
-"""How good the latents of an SAE are: of one meaning, clear, and the same for another seed."""
+"""Quality of the latents of an SAE: one meaning, clarity, stability over seeds."""

@@ -1,96 +1,95 @@
 """Steps of `analyses.quality`: embeddings, a score per latent, tables of recipes and of seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from clip_sae.planning.artefacts import COMPLETE, Artefact
-from clip_sae.planning.plan import Plan, Rule, StoreKey
+from clip_sae.planning.plan import Plan, Rule
 from clip_sae.planning.reads import Clip
 
+RUN = "clip_sae.analyses.quality.measure"
 EMBED = Rule(
     "embed_images",
     f"measurements/quality/embeddings-{{encoder}}-{{digest}}/{COMPLETE}",
-    "clip_sae.analyses.quality.embed_images:embed_images",
+    f"{RUN}:embed_images",
 )
 MEASURE = Rule(
     "measure_quality",
     f"measurements/quality/{{recipe}}-L{{layer}}-{{digest}}/{COMPLETE}",
-    "clip_sae.analyses.quality.measure_quality:measure_quality",
+    f"{RUN}:measure_quality",
 )
 RENDER = "clip_sae.analyses.quality.render:quality"
 
 
 def steps(plan: Plan) -> None:
     """Declare the scores of every SAE, and the tables that the config names recipes for."""
-    block = plan.analysis("quality")
-    if block is None:
+    section = plan.analysis("quality")
+    if section is None:
         return
-    clip = encoder(plan, block)
+    clip = encoder(plan, section)
     embeddings = plan.step(
         EMBED,
-        reads={"clip": clip, "images": plan.images(block["dataset"])},
-        values={"split": block["split"]},
+        reads={"clip": clip, "images": plan.images(section["dataset"])},
+        values={"split": section["split"]},
         encoder=clip.facts["name"],
     )
-    # Seeds are compared at all layers that they have.
-    _table(plan, "quality", _scores(plan, embeddings, block["recipes"], block["layers"]))
-    _table(plan, "quality_seeds", _scores(plan, embeddings, block["seeds"]), seeds=True)
+    _table(plan, "quality", _scores(plan, embeddings, section["recipes"], section["layers"]))
+    # Seeds are compared at all of their layers.
+    _table(plan, "quality_seeds", _scores(plan, embeddings, section["seeds"]), seeds=True)
 
 
-def encoder(plan: Plan, block: Mapping) -> Clip:
-    """The CLIP in whose space images are compared; the config's own unless the block names one."""
-    if block["encoder"] is None:
+def encoder(plan: Plan, section: Mapping) -> Clip:
+    """Return the CLIP in whose space images are compared: the config's own unless one is named."""
+    if section["encoder"] is None:
         return plan.clip
-    return plan.weights({key: block["encoder"][key] for key in ("name", "model", "pretrained")})
+    return plan.weights({key: section["encoder"][key] for key in ("name", "model", "pretrained")})
 
 
 def _scores(
-    plan: Plan, embeddings: Artefact, recipes: list[str], layers: list[int] | None = None
+    plan: Plan, embeddings: Artefact, recipes: Sequence[str], layers: Sequence[int] | None = None
 ) -> list[Artefact]:
-    """The scores of recipes at `layers`, or at all that they have."""
+    """Declare the scores of recipes at `layers`, by default at all of theirs.
+
+    Each artefact is the folder of one recipe and layer: summary.csv and latents.csv.
+    """
+    section = plan.analysis("quality")
     return [
-        _measured(plan, embeddings, name, layer)
+        plan.step(
+            MEASURE,
+            reads={
+                "images": plan.images(section["dataset"]),
+                "embeddings": embeddings,
+                "store": plan.store_read_by(section, plan.saes(name, layer)[0]),
+                "saes": plan.saes(name, layer),
+            },
+            values={
+                "factors": section["factors"],
+                "top_images": section["top_images"],
+                **plan.intervals,
+            },
+            recipe=name,
+            layer=layer,
+        )
         for name in recipes
         for layer in plan.layers(name)
         if layers is None or layer in layers
     ]
 
 
-def _measured(plan: Plan, embeddings: Artefact, name: str, layer: int) -> Artefact:
-    """The folder with the scores of a recipe's SAEs at a layer: summary.csv and latents.csv."""
-    block, hook = plan.analysis("quality"), plan.config["saes"][name]["hook"]
-    return plan.step(
-        MEASURE,
-        reads={
-            "images": plan.images(block["dataset"]),
-            "embeddings": embeddings,
-            "store": plan.store(StoreKey(block["dataset"], block["split"], hook, layer)),
-            "saes": plan.saes(name, layer),
-        },
-        values={
-            "factors": block["factors"],
-            "top_images": block["top_images"],
-            **plan.intervals,
-        },
-        recipe=name,
-        layer=layer,
-    )
-
-
 def _table(plan: Plan, name: str, rows: list[Artefact], seeds: bool = False) -> None:
-    """A row per SAE and control, and its Markdown, which has means over `seeds`."""
+    """Declare a table with a row per SAE and control, and its Markdown, with `seeds` of means."""
     if not rows:
         return
-    block, target = plan.analysis("quality"), "extended" if seeds else "all"
+    section, target = plan.analysis("quality"), "extended" if seeds else "all"
     table = plan.gather(
         f"{name}.csv", reads={"rows": rows}, values={"file": "summary.csv"}, target=target
     )
     caption = {
         "model": plan.clip.facts["name"],
-        "encoder": encoder(plan, block).facts["name"],
-        "circular": block["encoder"] is None,
-        "factors": (block["factors"] or {"columns": []})["columns"],
-        "top_images": block["top_images"],
-        "split": f"{block['dataset']}, {block['split']}",
+        "encoder": encoder(plan, section).facts["name"],
+        "circular": section["encoder"] is None,
+        "factors": (section["factors"] or {"columns": []})["columns"],
+        "top_images": section["top_images"],
+        "split": f"{section['dataset']}, {section['split']}",
     }
     plan.render(
         name,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from clip_sae.analyses.quality.tables import over_seeds
+from clip_sae.analyses.quality.stability import over_seeds
 from clip_sae.plotting.tables import Column, Layout, to_markdown
 
 MATCHED = (

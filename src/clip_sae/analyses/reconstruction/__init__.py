@@ -1,1 +1,1 @@
-"""How well SAEs reconstruct: Tables 3 and 4 of the steering paper."""
+"""Reconstruction by SAEs: Tables 3 and 4 of the steering paper."""

@@ -13,10 +13,14 @@ RENDER = "clip_sae.analyses.reconstruction.render:reconstruction_table"
 
 def steps(plan: Plan) -> None:
     """Declare the measurement of every recipe of a table, the tables, and their rendering."""
-    block = plan.analysis("reconstruction")
+    section = plan.analysis("reconstruction")
     for table in TABLES:
         rows = [
-            _measured(plan, name, layer) for name in block[table] for layer in plan.layers(name)
+            plan.step(
+                MEASURE, **plan.reconstruction(section, name, layer), recipe=name, layer=layer
+            )
+            for name in section[table]
+            for layer in plan.layers(name)
         ]
         if not rows:
             continue
@@ -31,21 +35,3 @@ def steps(plan: Plan) -> None:
                 "templates": plan.config["zeroshot"]["templates"],
             },
         )
-
-
-def _measured(plan: Plan, name: str, layer: int):
-    """The rows of recipe `name` at `layer`, all its variants."""
-    block = plan.analysis("reconstruction")
-    hook = plan.config["saes"][name]["hook"]
-    return plan.step(
-        MEASURE,
-        reads={
-            "clip": plan.clip,
-            "index": plan.index(block["dataset"]),
-            "stores": plan.stores_of(block["dataset"], block["split"], hook, layer),
-            "saes": plan.saes(name, layer),
-        },
-        values={"templates": plan.config["zeroshot"]["templates"], **plan.intervals},
-        recipe=name,
-        layer=layer,
-    )

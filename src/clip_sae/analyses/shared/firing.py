@@ -1,4 +1,4 @@
-"""Firing rates of latents, dead and dense latents, and their histogram.
+"""Firing of latents: rates, dead and dense latents, and their histogram.
 
 Steering paper App. 10 ("dead features that rarely activate"); the histogram is the usual check.
 """
@@ -13,7 +13,7 @@ DENSE_RATE = 0.1
 def firing_rates(
     fired: np.ndarray, n_tokens: int, *, dense_rate: float = DENSE_RATE
 ) -> pd.DataFrame:
-    """Return one row per latent from its firing counts `[latent]` over `n_tokens` tokens.
+    """Return a row per latent from its firing counts `[latent]` over `n_tokens` tokens.
 
     Columns: latent_idx, n_fired, firing_rate (0…1), status ("dead" = never on these tokens,
     "dense" = rate above `dense_rate`, "alive" otherwise).
@@ -60,14 +60,14 @@ def firing_histogram(
     n_bins: int = 50,
     dense_rate: float = DENSE_RATE,
 ) -> pd.DataFrame:
-    """Return alive latents by log10 firing rate, from one firing in `n_tokens` to 0 (always).
+    """Return alive latents by log10 firing rate, from one in `n_tokens` (first bin) to 0 (always).
 
     Columns: layer, recipe, log10_rate_low, log10_rate_high, n_latents, then the counts of
     `firing_summary`, repeated on each row so that the table needs no other.
     """
     rates = firing_rates(fired, n_tokens).firing_rate.to_numpy()
     edges = np.linspace(min(-np.log10(n_tokens), -1.0), 0.0, n_bins + 1)
-    # Rounding may put log10(1 / n_tokens) a hair below the first edge.
+    # Rounding may put log10(1 / n_tokens) slightly below the first edge.
     logs = np.clip(np.log10(rates[rates > 0]), edges[0], 0.0)
     counts, _ = np.histogram(logs, edges)
     table = pd.DataFrame(

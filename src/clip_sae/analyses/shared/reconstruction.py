@@ -1,10 +1,11 @@
-"""The part of a layer that an SAE keeps: variance, direction, and zero-shot answers.
+"""Reconstruction of a layer by SAEs: variance, direction, and the model's zero-shot answer.
 
 Steering paper, every column of Table 3 (mlp_out, vanilla) and Table 4 (resid_post, TopK), for all
 tokens, CLS only and patches only, with the forms of the paper's own code under their own names.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,16 +13,55 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from clip_sae.analyses.shared.activity import check_width, images_to_read
+from clip_sae.analyses.shared.activity import check_width
 from clip_sae.analyses.shared.firing import firing_summary
 from clip_sae.analyses.shared.image_metrics import ImageMetrics
-from clip_sae.analyses.shared.substitution import Readout, Substitution
+from clip_sae.analyses.shared.models import class_names, load_model
+from clip_sae.analyses.shared.substitution import Readout, Substitution, standard_readouts
 from clip_sae.clip.model import ClipModel
+from clip_sae.datasets import read_manifest
 from clip_sae.metrics import ReconstructionSums
+from clip_sae.planning.inputs import ClipFiles, SaeFiles
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore, to_float32
 
 SUBSETS = {"all": slice(None), "cls": slice(0, 1), "patch": slice(1, None)}
+
+
+def measure_saes(
+    job,
+    *,
+    clip: ClipFiles,
+    index: Path,
+    stores: Mapping[str, Path],
+    saes: Sequence[SaeFiles],
+    templates: str | Sequence[str],
+    resamples: int,
+    seed: int,
+    n_readouts: int | None = None,
+    subsets: Sequence[str] = (*SUBSETS,),
+) -> pd.DataFrame:
+    """Return the rows of `reconstruction_table` of one recipe's SAEs at one layer, by variant.
+
+    Args:
+        stores: by hook, as `Plan.stores_of` declares them.
+        n_readouts: the first so many of the standard readouts; None for all.
+    """
+    model, hook = load_model(job, clip), saes[0].hook
+    opened = {name: ActivationStore(path) for name, path in stores.items()}
+    return reconstruction_table(
+        {sae.variant: Sae.load(sae.folder) for sae in sorted(saes, key=lambda s: s.variant)},
+        model,
+        opened["resid_post"],
+        read_manifest(index)["label_idx"].to_numpy(),
+        standard_readouts(model, class_names(index), templates)[:n_readouts],
+        layer=saes[0].layer,
+        hook=hook,
+        hook_store=None if hook == "resid_post" else opened[hook],
+        subsets=subsets,
+        n_resamples=resamples,
+        seed=seed,
+    )
 
 
 def reconstruction_table(
@@ -34,14 +74,13 @@ def reconstruction_table(
     layer: int,
     hook: str = "resid_post",
     hook_store: ActivationStore | None = None,
-    subsets: Sequence[str] = ("all", "cls", "patch"),
+    subsets: Sequence[str] = (*SUBSETS,),
     batch_images: int = 32,
-    max_images: int | None = None,
     n_resamples: int = 2000,
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Return one row per SAE and token subset; SAEs of one layer and hook share clean passes.
+    """Return a row per SAE and token subset; all SAEs of a layer and hook share the clean passes.
 
     `resid_store`: evaluation images at resid_post of `layer`; `hook_store`: the same images at
     `hook` if that is not resid_post. `labels`: class index of each manifest row, `[row]`, read
@@ -58,7 +97,7 @@ def reconstruction_table(
     l0, embedding_cosine, ce, recon_ce and ce_recovered carry _low and _high: 95 % bootstrap over
     images. Cross-entropies in nats, shares in 0…1.
     """
-    images = _Images(resid_store, hook_store, hook, labels, images_to_read(resid_store, max_images))
+    images = _Images(resid_store, hook_store, hook, labels)
     unknown = sorted(set(subsets) - set(SUBSETS))
     if unknown:
         raise ValueError(f"token subset {unknown[0]!r} does not exist; write {', '.join(SUBSETS)}")
@@ -104,13 +143,13 @@ def _measure(batch, saes, substitution: Substitution, subsets, runs: dict) -> No
 class _Images:
     """The evaluation images in store order: resid_post, hook tensor and label of each."""
 
-    def __init__(self, resid_store, hook_store, hook: str, labels, n_images: int):
+    def __init__(self, resid_store, hook_store, hook: str, labels):
         if (hook == "resid_post") != (hook_store is None):
             raise ValueError(
                 f"hook {hook!r} with hook_store {'absent' if hook_store is None else 'given'}: "
-                "pass hook_store for every hook but resid_post, and for that one leave it out"
+                "pass hook_store for every hook but resid_post, and none for resid_post"
             )
-        self.resid_store, self.n_images = resid_store, n_images
+        self.resid_store, self.n_images = resid_store, resid_store.n_images
         self.store = resid_store if hook_store is None else hook_store
         rows = np.asarray(resid_store.source_index)
         if not np.array_equal(rows, np.asarray(self.store.source_index)):
@@ -139,7 +178,7 @@ class _Images:
         return torch.from_numpy(to_float32(store.read(start, stop))).to(device)
 
     def mean_tokens(self, batch_images: int) -> dict[str, np.ndarray]:
-        """Return the mean token `[d_model]` of each subset, from one reading and float64 sums."""
+        """Return the mean token `[d_model]` of each subset; one pass, sums in float64."""
         n_patches = self.store.n_tokens - 1
         total = np.zeros((2, self.store.d_model))  # CLS, patches
         for start in range(0, self.n_images, batch_images):
@@ -154,7 +193,7 @@ class _Images:
 
 
 class _Run:
-    """Running measurements of one SAE on one token subset."""
+    """All measurements of one SAE on one token subset."""
 
     def __init__(self, subset: str, centre: np.ndarray, d_sae: int):
         self.subset, self.sums = subset, ReconstructionSums(centre)
@@ -178,7 +217,7 @@ class _Run:
         )
 
     def row(self, suffixes: Sequence[str], n_resamples: int, seed: int) -> dict[str, float]:
-        """Return the finished columns of this SAE and subset."""
+        """Return the columns of this SAE and subset."""
         sums = self.sums
         row = {"n_images": self.images.n_images, "n_tokens": sums.n_tokens}
         row |= firing_summary(self.fired, sums.n_tokens)

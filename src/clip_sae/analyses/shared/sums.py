@@ -20,15 +20,15 @@ from clip_sae.analyses.shared.units import Units
 
 
 class Watcher(Protocol):
-    """Receives values [image, token, unit] of images with the manifest rows `row` [image]."""
+    """Something that takes values [image, token, unit] of the manifest rows `row` [image]."""
 
     def add(self, values: Tensor, row: np.ndarray) -> None: ...
 
 
 class Watched:
-    """Units that pass the values read of them on to watchers, for one pass over all of `rows`.
+    """Units whose values watchers see, for one pass over all of `rows`.
 
-    `rows` are the manifest rows of the images in the order in which they are read.
+    `rows` are the manifest rows of the images in the order of the pass.
     """
 
     def __init__(self, units: Units, rows: np.ndarray, *watchers: Watcher) -> None:
@@ -41,7 +41,7 @@ class Watched:
         row = self.rows[self._read : self._read + len(x)]
         if len(row) < len(x):
             raise ValueError(
-                f"more images are read than the {len(self.rows)} announced; a "
+                f"the pass reads more than the {len(self.rows)} images of its rows; a "
                 f"Watched serves one pass. Make a new one for the next."
             )
         self._read += len(x)
@@ -83,8 +83,8 @@ class UnitSums:
     def class_gap(self) -> np.ndarray:
         """Return [class, unit]: mean of the class minus mean of the others, in standard deviations.
 
-        The deviation is the unit's over all images. 0 for a unit that never changes, and where
-        either side has no images.
+        The deviation is the unit's over all images. The gap is 0 for a unit that never changes and
+        for a class without images on either side.
         """
         n, count = self.n_images.sum(), self.n_images[:, None]
         whole = self.total.sum(0)
@@ -136,15 +136,13 @@ class ImageSums:
         return UnitSums(self._n_images, *arrays)
 
     @property
-    def class_counts(self) -> ClassCounts:
-        """Class-level activation; raises ValueError without a threshold."""
-        if self._counter is None:
-            raise ValueError("no class counts were kept; give ImageSums a threshold.")
-        return self._counter.result()
+    def class_counts(self) -> ClassCounts | None:
+        """Class-level activation; None without a threshold."""
+        return None if self._counter is None else self._counter.result()
 
 
 class StrongestUnits:
-    """A watcher that keeps, of every image, the `k` latents of the highest value above 0.
+    """A watcher that keeps, for every image, the `k` latents of the highest value above 0.
 
     `allowed` [unit] leaves latents out, e.g. those that are active everywhere.
     """
@@ -164,12 +162,12 @@ class StrongestUnits:
 
     @property
     def unit(self) -> np.ndarray:
-        """[image, rank], strongest first, −1 for none; images in the order of the pass."""
+        """Units [image, rank], strongest first, −1 for none; images in the order of the pass."""
         return np.concatenate(self._unit)
 
     @property
     def value(self) -> np.ndarray:
-        """[image, rank] the values of `unit`."""
+        """The values of `unit`, [image, rank]."""
         return np.concatenate(self._value)
 
 
@@ -179,7 +177,7 @@ class ConceptSums:
 
     Attributes:
         top: the strongest images of each unit.
-        class_counts: class-level activation; strongest: of each image, its `k` strongest latents.
+        class_counts: class-level activation; strongest: the `k` strongest latents of each image.
             Both are None for neurons.
     """
 
@@ -207,30 +205,18 @@ def measure_units(
         label: class index of every row of the manifest.
         threshold: of the class counts.
     """
-    watchers = {
-        name: ImageSums(
-            label,
-            n_classes,
-            kind.n_units,
-            threshold=None if kind.signed else threshold,
-            device=device,
-        )
-        for name, kind in units.items()
-    }
-    strongest = {
-        name: StrongestUnits(k, np.ones(kind.n_units, dtype=bool))
-        for name, kind in units.items()
-        if not kind.signed
-    }
-    watched = {
-        name: Watched(
-            kind, images.rows, watchers[name], *([strongest[name]] if name in strongest else [])
-        )
-        for name, kind in units.items()
-    }
+    watchers: dict[str, list] = {}
+    for name, kind in units.items():
+        level = None if kind.signed else threshold
+        sums = ImageSums(label, n_classes, kind.n_units, threshold=level, device=device)
+        every = np.ones(kind.n_units, dtype=bool)
+        watchers[name] = [sums, None if kind.signed else StrongestUnits(k, every)]
     top = measure_top_images(
         images,
-        watched,
+        {
+            name: Watched(kind, images.rows, *filter(None, watchers[name]))
+            for name, kind in units.items()
+        },
         k,
         device=device,
         rankings=["mean"],
@@ -238,11 +224,6 @@ def measure_units(
         progress=progress,
     )
     return {
-        name: ConceptSums(
-            watcher.sums,
-            top[name]["mean"],
-            None if units[name].signed else watcher.class_counts,
-            strongest.get(name),
-        )
-        for name, watcher in watchers.items()
+        name: ConceptSums(sums.sums, top[name]["mean"], sums.class_counts, strongest)
+        for name, (sums, strongest) in watchers.items()
     }

@@ -1,14 +1,17 @@
-"""Top images of all latents and neurons at a chosen set's layer, and maps of those shown."""
+"""Top images of all latents and neurons at a chosen set's layer, and maps of the shown ones.
 
-from collections.abc import Iterator, Mapping
+Steering paper Figs 2 and 10.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from clip_sae.analyses.pictures.chosen import largest_by_side, shown_rows
-from clip_sae.analyses.pictures.pictured import NEURONS, PicturedSet, Saes, pictured
+from clip_sae.analyses.pictures.pictured import PicturedSet, Saes, pictured
 from clip_sae.analyses.shared import top_images
+from clip_sae.analyses.shared.names import NEURONS
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.datasets import read_manifest
@@ -19,6 +22,8 @@ from clip_sae.store import ActivationStore
 
 COLUMNS = ["dataset", "layer", "units", "condition", "ranking", "concept", "kind", "unit", "gap",
            "in_set", "n_active", "n_images", "place", "row", "path", "label", "value"]  # fmt: skip
+UNIT_COLUMNS = ["unit", "gap", "in_set", "n_active", "place", "row", "value"]
+SIDES = ("a", "not_a")  # stronger with the attribute, stronger without it
 
 
 def measure_top_images(
@@ -40,14 +45,14 @@ def measure_top_images(
     maps.npy: [row of shown.csv, token], the unit's value at each token of its image.
 
     Args:
-        chosen, gaps: as of `pictured`; stores: by layer.
-        concepts: {side of the gap: what is written above its units}.
-        n_images: of each unit; n_units: that are shown of each side.
+        chosen, gaps: as for `pictured`; stores: by layer.
+        concepts: {side of the gap: text above its units}.
+        n_images: of each unit; n_units: shown units of each side.
     """
     found = pictured(chosen, gaps, saes)
     tables, maps = [], []
     if found is None:
-        job.log.warning("%s: every chosen set is empty, so there is nothing to show.", name)
+        job.log.warning("%s: every chosen set is empty, so no image is shown.", name)
     else:
         store, device = ActivationStore(stores[found.layer]), job.torch_device()
         units = {
@@ -86,11 +91,11 @@ def _tables(
     """Yield the rows of shown.csv of each kind of unit and concept that has any.
 
     Args:
-        best: {label of units: top images under the ranking that is shown}.
+        best: {label of units: top images by the shown ranking}.
     """
     for kind, label in (("latent", found.sae.label), ("neuron", NEURONS)):
         top, gap = best[label], found.gap[kind]
-        # Neurons are few, and their chosen set is often empty: then the largest gaps of all.
+        # Neurons are few and their chosen set is often empty, so all neurons compete.
         pool = found.chosen[kind] if kind == "latent" else np.arange(len(gap))
         sides = largest_by_side(gap, pool, n_units)
         in_set = set(found.chosen[kind].tolist())
@@ -116,10 +121,57 @@ def _maps(
     table: pd.DataFrame,
     device: str,
 ) -> np.ndarray:
-    """[row, token]: the unit's value at each token of the image of each row of one table."""
+    """Return [row, token]: the unit's value at each token of the image of each row of a table."""
     rows, label = table["row"].to_numpy(), table["units"].iloc[0]
     images = StoreImages(store, np.unique(rows))
     values = top_images.token_values(images, units[label], rows, table["unit"], device=device)
     if label != NEURONS and SaeRecipe.from_dict(found.sae.recipe).tokens == "cls":
-        values[:, 1:] = np.nan  # the SAE was never shown a patch
+        values[:, 1:] = np.nan  # the SAE never saw a patch
     return values
+
+
+def largest_by_side(gap: np.ndarray, units: np.ndarray, n: int) -> dict[str, np.ndarray]:
+    """Return up to `n` of `units` on either side of the gap, the largest gaps first.
+
+    Args:
+        gap: [unit], of all units, from `Contrast.gap`.
+    """
+    units = np.asarray(units, dtype=np.int64)
+    found = {}
+    for side, sign in zip(SIDES, (1, -1), strict=True):
+        score = sign * gap[units]
+        order = np.argsort(-score, kind="stable")
+        found[side] = units[order[score[order] > 0][:n]]
+    return found
+
+
+def shown_rows(
+    units: Sequence[int],
+    gap: np.ndarray,
+    in_set: Collection[int],
+    row: np.ndarray,
+    value: np.ndarray,
+    n_active: np.ndarray,
+) -> pd.DataFrame:
+    """Return a table with a row per unit and image: unit, gap, in_set, n_active, place, row, value.
+
+    Args:
+        units: in the order of the figure.
+        gap, n_active: [unit]; row, value: [unit, place], of all units, as in `TopImages`.
+        in_set: the units that the ablation takes out.
+    """
+    rows = [
+        {
+            "unit": int(unit),
+            "gap": float(gap[unit]),
+            "in_set": int(unit) in in_set,
+            "n_active": int(n_active[unit]),
+            "place": place,
+            "row": int(row[unit, place]),
+            "value": float(value[unit, place]),
+        }
+        for unit in units
+        for place in range(row.shape[1])
+        if row[unit, place] >= 0
+    ]
+    return pd.DataFrame(rows, columns=UNIT_COLUMNS)
