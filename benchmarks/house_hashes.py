@@ -17,9 +17,8 @@ import sys
 from contextlib import chdir
 from pathlib import Path
 
-from PIL import Image
-
 from clip_sae.analyses.configured import plan_of
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = (".csv", ".md", ".html", ".svg")

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from clip_sae.analyses.configured import plan_of
+
 from clip_sae.planning.jobs import work_listing
 from clip_sae.planning.staleness import Staleness
 from clip_sae.scale.estimate import EXTRACTION, Estimator

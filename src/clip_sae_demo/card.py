@@ -28,13 +28,7 @@ from clip_sae_demo.score import (
     score_sets,
     stack,
 )
-from clip_sae_demo.sets import (
-    N_PAIRS,
-    write_celeba,
-    write_general,
-    write_typographic,
-    write_waterbirds,
-)
+from clip_sae_demo.sets import N_PAIRS, write_set
 from clip_sae_demo.words import GENDERS
 from clip_sae_demo.world import OBJECTS
 
@@ -44,14 +38,9 @@ N_TEST = {"general": 1920, "typographic": N_PAIRS, "waterbirds": 1200, "celeba":
 
 
 def write_test_sets(root: Path, *, seed: int, workers: int) -> None:
-    """The four test splits that the card speaks of."""
-    for name, write in (
-        ("general", write_general),
-        ("typographic", write_typographic),
-        ("waterbirds", write_waterbirds),
-        ("celeba", write_celeba),
-    ):
-        write(root, seed=seed, n_train=0, n_val=0, n_test=N_TEST[name], workers=workers)
+    """Write the four test splits of the card."""
+    for name, n in N_TEST.items():
+        write_set(name, root, seed=seed, n_train=0, n_val=0, n_test=n, workers=workers)
 
 
 def read_test_sets(root: Path) -> dict[str, LabelledImages]:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clip_sae.datasets.attack.lettering import write_word
 from clip_sae_demo.birds import FAMILIES, PLACES, SPECIES, draw_bird
 from clip_sae_demo.faces import draw_face
+from clip_sae_demo.lettering import write_word
 from clip_sae_demo.scenes import draw_background, draw_scene, expose
 from clip_sae_demo.world import BACKGROUNDS, COLOURS, IMAGE_SIZE, OBJECTS, scene_rng
 

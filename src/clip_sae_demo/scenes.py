@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clip_sae.datasets.attack.lettering import WrittenWord, write_word
+from clip_sae_demo.lettering import WrittenWord, write_word
 from clip_sae_demo.pen import Pen, Tone, Tones
 from clip_sae_demo.shapes import DRAWERS
 from clip_sae_demo.world import (

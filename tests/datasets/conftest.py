@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_sae.datasets import index_dataset
+from clip_sae.datasets.index import index_dataset
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_sae.datasets import BadImageError, check_image, decode_image
+from clip_sae.datasets.images import BadImageError, check_image, decode_image
 
 SIDE = 9_000  # 81 million pixels: Pillow would decode them without a word
 ZEROS = zlib.compress(bytes(128 << 20), 1)
@@ -131,7 +131,7 @@ def test_nothing_is_unfolded_into_memory(tmp_path):
     code = f"""
 import json
 from pathlib import Path
-from clip_sae.datasets import BadImageError, check_image, decode_image
+from clip_sae.datasets.images import BadImageError, check_image, decode_image
 
 def peak():  # of this process alone: getrusage would report what its parent had used
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from clip_sae.datasets import DatasetError
 from clip_sae.datasets.class_names import imagenet_wnids, openai_names, openai_names_of
-from clip_sae.datasets.imagenet import KAGGLE_DATA
+from clip_sae.datasets.kinds.imagenet import KAGGLE_DATA
+from clip_sae.datasets.listing import DatasetError
 
 TENCH, GOLDFISH = "n01440764", "n01443537"
 
@@ -51,7 +51,7 @@ def test_wnid_folders_are_checked_against_imagenet(tmp_path, picture, index):
     assert "… (49997 in all)" in message
     assert f"1 classes found, 1000 expected; missing: {GOLDFISH}, " in message
     assert f"val: classes without their 50 images: {TENCH}: 3" in message
-    assert "`expect` your own counts or null" in message
+    assert "`expect` (your own counts, or null)" in message
 
 
 def test_wnids_of_any_subset_get_open_clips_names(tmp_path, picture, index):

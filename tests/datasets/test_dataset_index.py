@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_sae.datasets import (
-    DatasetError,
+from clip_sae.datasets.listing import DatasetError
+from clip_sae.datasets.manifest import (
     DatasetIndex,
+    arrange,
     read_classes,
     read_manifest,
     write_index,
 )
-from clip_sae.datasets.manifest import arrange
 
 
 def test_bad_images_stop_the_index_and_all_are_named(two_classes, index):
@@ -201,7 +201,7 @@ def test_class_names_from_a_csv(two_classes, index, tmp_path):
     with pytest.raises(DatasetError, match="no name for traffic_light; it must name every one of"):
         index("imagenet", two_classes, options={"class_names": path})
     path.write_text("class,title\n")
-    with pytest.raises(DatasetError, match="has the columns class, title; class_names needs label"):
+    with pytest.raises(DatasetError, match="lacks the columns label, name; it has class, title"):
         index("imagenet", two_classes, options={"class_names": path})
     with pytest.raises(DatasetError, match="none.csv, which is not a file"):
         index("imagenet", two_classes, options={"class_names": tmp_path / "none.csv"})
@@ -246,7 +246,7 @@ def test_any_label_and_word_survive_the_csv(tmp_path_factory, texts):
 
 def test_datasets_never_import_torch():
     code = (
-        "import sys, clip_sae.datasets as d; from clip_sae.datasets.class_names import *; "
+        "import sys, clip_sae.datasets.step; from clip_sae.datasets.class_names import *; "
         "assert len(openai_names()) == 1000; "
         "print([m for m in ('torch', 'open_clip', 'timm', 'torchvision') if m in sys.modules])"
     )

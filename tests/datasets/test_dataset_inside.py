@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from clip_sae.datasets import DatasetError, read_index, read_manifest, write_index
 from clip_sae.datasets.inside import first_outside, is_inside, linked_outside
+from clip_sae.datasets.listing import DatasetError
+from clip_sae.datasets.manifest import read_index, read_manifest, write_index
 
 OUTSIDE = ("../a.png", "/etc/passwd", "cat/../../a.png", "cat/..", "", "a\0.png")
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clip_sae.datasets import DatasetError
+from clip_sae.datasets.listing import DatasetError
 
 SPLIT = {
     "train": [["b/1.png", 1, "annual crop"], ["a/1.png", 0, "sea_lake"]],

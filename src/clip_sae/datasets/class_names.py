@@ -11,9 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-import pandas as pd
-
-from clip_sae.datasets.listing import DatasetError, contents, plain_name, some
+from clip_sae.datasets.listing import DatasetError, contents, plain_name, read_table, some
 
 _WNID = re.compile(r"n\d{8}")
 
@@ -117,9 +115,5 @@ def _read_names(path: Path) -> dict[str, str]:
             f"class_names points at {path}, which is not a file; {path.parent} holds "
             f"{contents(path.parent)}."
         )
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if not {"label", "name"} <= set(frame.columns):
-        raise DatasetError(
-            f"{path} has the columns {', '.join(frame.columns)}; class_names needs label and name."
-        )
+    frame = read_table(path, ("label", "name"), dtype=str, keep_default_na=False)
     return dict(zip(frame["label"], frame["name"], strict=True))

@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from clip_sae.datasets.augment import NO_OPERATION, augment_image
+from clip_sae.datasets.listing import EXTENSIONS
 
 # Beyond this Pillow takes the file for a decompression bomb, whatever is asked of it.
 MAX_PIXELS = 178_956_970
@@ -33,18 +34,6 @@ MAX_PIXELS = 178_956_970
 MAX_ASPECT = 100
 # A closed list: Pillow would otherwise also run Ghostscript on files that call themselves images.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-EXTENSIONS = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-    ".ppm": "PPM",
-    ".pgm": "PPM",
-}
 PREPROCESS = ("clip", "squash")
 EXIF = ("apply", "ignore")
 

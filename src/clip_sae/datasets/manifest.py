@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from clip_sae.datasets.inside import first_outside
-from clip_sae.datasets.listing import DatasetError, some
+from clip_sae.datasets.listing import ATTACKED, CLEAN, DatasetError, some
 
 _BEFORE_ATTRIBUTES = ["path", "split", "label", "label_idx", "word"]
 _AFTER_ATTRIBUTES = ["operation", "parameter", "status", "reason"]
@@ -128,6 +128,33 @@ def read_index(folder: Path) -> DatasetIndex:
 def read_classes(folder: Path) -> pd.DataFrame:
     """label_idx, label, name of every class, in the order of label_idx."""
     return _read(folder, "classes.csv")
+
+
+def pair_rows(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per usable attacked pair: path, split, and the rows `clean` and `attacked`.
+
+    Args:
+        manifest: of a set of kind attacked_pairs, whole or of one split; `clean` and `attacked` are
+            labels of its index.
+
+    Raises DatasetError for a manifest without a pair.
+    """
+    usable = manifest[manifest["status"] == "ok"]
+    parts = usable["path"].str.split("/", n=1)
+    table = pd.DataFrame(
+        {"part": parts.str[0], "path": parts.str[-1], "split": usable["split"], "row": usable.index}
+    )
+    sides = [
+        table[table["part"] == part].rename(columns={"row": part}).drop(columns="part")
+        for part in (CLEAN, ATTACKED)
+    ]
+    pairs = sides[0].merge(sides[1], on=["path", "split"], validate="one_to_one")
+    if pairs.empty:
+        raise DatasetError(
+            "the manifest holds no pair of clean/<path> and attacked/<path>: the set has another "
+            "kind than attacked_pairs, or no usable image."
+        )
+    return pairs
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame:

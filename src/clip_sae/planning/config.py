@@ -11,7 +11,7 @@ import jsonschema
 import yaml
 
 from clip_sae.planning.architecture import Architecture, ModelSource, architecture
-from clip_sae.planning.augment_config import attack_mistakes, augment_mistakes
+from clip_sae.planning.kinds import kind_mistakes, with_kinds
 from clip_sae.planning.mistakes import Checked
 from clip_sae.planning.questions import questions, with_questions
 from clip_sae.planning.recipes import RecipeError, SaeRecipe
@@ -36,7 +36,8 @@ def validate_config(config: dict, schema_path: Path) -> dict:
     Checks the schema first (types, ranges, unknown keys), then what a schema cannot say: layers
     that the model has, names that refer to each other, recipes that can be trained.
     """
-    schema = with_questions(yaml.safe_load(Path(schema_path).read_text(encoding="utf-8")))
+    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+    with_kinds(with_questions(schema))
     filled = copy.deepcopy(config)
     _fill_defaults(filled, schema, schema)
     validator = _with_references(filled)(schema)
@@ -182,15 +183,7 @@ def _semantic_mistakes(config: dict):
         model = None
     if model:
         yield from _layer_mistakes(config, model)
-    for name, block in config["datasets"].items():
-        if sum(block[key] is not None for key in ("root", "draw", "attack", "augment")) != 1:
-            yield (
-                f"datasets.{name}: give either `root` (the folder of the data), `draw` (a set of "
-                f"the demo world), `attack` (a copy with words on it) or `augment` (another set's "
-                f"images, turned and cropped), and only one of them."
-            )
-    yield from attack_mistakes(config)
-    yield from augment_mistakes(config)
+    yield from kind_mistakes(config["datasets"])
     yield from _recipe_mistakes(config, model)
     checked = Checked(config, model, {name: _variants(config, name) for name in config["saes"]})
     for question in questions():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from clip_sae.analyses.shared.adapted import load_adapted
 from clip_sae.analyses.shared.models import load_model
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.extraction.extract import ExtractJob, extract
 from clip_sae.planning.inputs import ClipFiles, ImageFiles
 

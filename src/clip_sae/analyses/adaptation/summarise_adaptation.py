@@ -7,7 +7,7 @@ import pandas as pd
 
 from clip_sae.adaptation.few_shot import ClassHalves
 from clip_sae.analyses.adaptation.base_to_novel import run_accuracies, summarise
-from clip_sae.datasets import read_classes
+from clip_sae.datasets.manifest import read_classes
 
 
 def summarise_adaptation(

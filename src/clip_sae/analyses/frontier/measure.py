@@ -8,7 +8,7 @@ import pandas as pd
 from clip_sae.analyses.shared.models import class_names, load_model
 from clip_sae.analyses.shared.reconstruction import reconstruction_table
 from clip_sae.analyses.shared.substitution import standard_readouts
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.inputs import ClipFiles, SaeFiles
 from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.sae import Sae

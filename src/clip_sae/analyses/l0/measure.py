@@ -8,7 +8,7 @@ import pandas as pd
 
 from clip_sae.analyses.l0.positions import beside_gpt2, image_l0, l0_by_layer, l0_by_token
 from clip_sae.analyses.shared.activity import measure_activity
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.inputs import SaeFiles
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore

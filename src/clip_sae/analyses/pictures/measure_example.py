@@ -22,7 +22,7 @@ from clip_sae.analyses.shared.top_images import token_values
 from clip_sae.analyses.shared.units import Latents
 from clip_sae.clip.model import ClipModel
 from clip_sae.clip.zeroshot import class_embeddings
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.inputs import ClipFiles
 from clip_sae.planning.specs import json_text
 from clip_sae.sae import Sae

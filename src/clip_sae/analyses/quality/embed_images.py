@@ -2,7 +2,7 @@
 
 from clip_sae.analyses.quality.embeddings import image_embeddings, write_embeddings
 from clip_sae.analyses.shared.models import load_model
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.inputs import ClipFiles, ImageFiles
 
 

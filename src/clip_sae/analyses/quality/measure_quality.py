@@ -14,7 +14,7 @@ from clip_sae.analyses.quality.truth import factor_spaces, read_factors
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.units import Latents, Neurons, Units
 from clip_sae.analyses.shared.untrained import untrained_sae
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.files import write_output
 from clip_sae.planning.inputs import ImageFiles, SaeFiles
 from clip_sae.sae import Sae

@@ -10,6 +10,7 @@ from pathlib import Path
 from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.once import once
 from clip_sae.planning.plan import Plan, Rule, StoreKey
+from clip_sae.planning.plugins import word_lists, words_code
 from clip_sae.planning.reads import Outside
 
 RUN = "clip_sae.analyses.steering"
@@ -42,7 +43,6 @@ COUNT = Rule(
 SET, BASELINES = "steerability", "steerability_baselines"  # of tables: the starts of their names
 FILES = {"units": "units.csv.gz", "layer": "layers.csv", "grid": "grid.csv.gz"}  # their ends
 DRAWN = ("random", "random_sae")  # kinds of which any number of units can be drawn
-DEMO = "demo"  # instead of a word list: the demo's own
 
 
 def steps(plan: Plan) -> None:
@@ -75,12 +75,15 @@ class Steering:
         words, sha256 = block["words"], block["sha256"]
         reads = {"clip": self.plan.clip}
         values = {"sha256": sha256, "first": block["first"], "template": self.block["template"]}
-        if isinstance(words, list) or words == DEMO:
+        recorded = {}
+        if isinstance(words, list):
             values["words"] = words
+        elif words in word_lists():  # a plug-in's list, whose code decides the words
+            values["words"], recorded = words, {"list": words_code(words)}
         else:  # a sha256 in the config stands for the file's content
             reads["words"] = self.plan.file(words) if sha256 is None else Outside(words)
         name = Path(words).stem if isinstance(words, str) else "words"
-        return self.plan.step(EMBED, reads=reads, values=values, vocabulary=name)
+        return self.plan.step(EMBED, reads=reads, values=values, recorded=recorded, vocabulary=name)
 
     def files(self, layer: int) -> dict:
         """All that a layer is steered from; the SAE is the first variant of the recipe."""
@@ -213,8 +216,8 @@ class Steering:
     def captions(self) -> dict:
         """Names in the captions of the table of layers."""
         words, template = self.block["vocabulary"]["words"], self.block["template"]
-        if words == DEMO:
-            vocabulary = "the demo's words"
+        if isinstance(words, str) and words in word_lists():
+            vocabulary = f"the {words}'s words"
         else:
             vocabulary = Path(words).name if isinstance(words, str) else "chosen words"
         dropped = ", error term dropped" if self.block["error"] == "drop" else ""

@@ -11,7 +11,7 @@ from clip_sae.analyses.steering.routes import Routes
 from clip_sae.analyses.steering.sampling import choose_images
 from clip_sae.analyses.steering.units import Units, units_of
 from clip_sae.clip.vocabulary import EmbeddedVocabulary
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore, to_float32
 

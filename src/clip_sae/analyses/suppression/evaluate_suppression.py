@@ -20,7 +20,7 @@ from clip_sae.analyses.suppression.bits import write_bits
 from clip_sae.analyses.suppression.evaluation import Settings
 from clip_sae.analyses.suppression.inputs import class_texts
 from clip_sae.analyses.suppression.layer import Layer, evaluate_layer, evaluate_part
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.files import write_output
 from clip_sae.planning.inputs import ClipFiles, SaeFiles
 from clip_sae.planning.scatter import share

@@ -12,7 +12,7 @@ from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.units import Latents, Neurons
 from clip_sae.analyses.suppression.attribute_guess import guess_attribute, guess_quality
 from clip_sae.analyses.suppression.contrast_pass import measure_contrasts
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.inputs import SaeFiles
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore

@@ -11,7 +11,7 @@ from clip_sae.analyses.suppression.inputs import chosen_set, class_texts, shown_
 from clip_sae.analyses.suppression.prompts import Embedded, prompt_table
 from clip_sae.analyses.suppression.tables import best_layer
 from clip_sae.clip.model import ClipModel
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.inputs import ClipFiles
 
 

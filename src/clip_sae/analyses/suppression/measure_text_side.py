@@ -19,7 +19,7 @@ from clip_sae.analyses.suppression.inputs import class_texts, last_layer_embeddi
 from clip_sae.analyses.suppression.prompts import Embedded, text_table
 from clip_sae.analyses.suppression.text_side import SpuriousTexts
 from clip_sae.clip.model import ClipModel
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.inputs import ClipFiles
 from clip_sae.store import ActivationStore
 

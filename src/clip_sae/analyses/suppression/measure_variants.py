@@ -12,7 +12,7 @@ from clip_sae.analyses.suppression.inputs import chosen_set, class_texts, shown_
 from clip_sae.analyses.suppression.several_layers import SeveralLayers
 from clip_sae.analyses.suppression.variants import best_layers
 from clip_sae.clip.model import ClipModel
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.inputs import ClipFiles
 
 

@@ -21,7 +21,7 @@ from clip_sae.analyses.typographic.evaluation import NONE, defence_rows, table2_
 from clip_sae.analyses.typographic.heads import embeddings_without, pixel_batches
 from clip_sae.clip.model import ClipModel
 from clip_sae.clip.zeroshot import class_embeddings
-from clip_sae.datasets import read_classes, read_manifest
+from clip_sae.datasets.manifest import read_classes, read_manifest
 from clip_sae.planning.inputs import ClipFiles, ImageFiles, SaeFiles
 from clip_sae.store import ActivationStore
 

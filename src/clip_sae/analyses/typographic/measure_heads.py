@@ -14,7 +14,7 @@ from clip_sae.analyses.typographic.heads import (
     rank_heads,
 )
 from clip_sae.clip.zeroshot import class_embeddings
-from clip_sae.datasets import pair_rows, read_manifest
+from clip_sae.datasets.manifest import pair_rows, read_manifest
 from clip_sae.planning.inputs import ClipFiles, ImageFiles
 
 
