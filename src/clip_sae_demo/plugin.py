@@ -6,7 +6,6 @@ clip_sae imports this file when it reads the workflow, so it imports no array li
 from collections.abc import Callable, Mapping
 
 from clip_sae.planning.artefacts import COMPLETE
-from clip_sae.planning.inputs import SPLITS
 from clip_sae.planning.kinds import ImageCount, Maker, register
 from clip_sae.planning.plugins import STEPS, WORDS
 from clip_sae.planning.steps import Rule
@@ -48,23 +47,16 @@ class DrawnWorld(Maker):
     )
     help = "Draw one set of the demo world in the layout of the real set that it stands for."
     version = DRAW_VERSION
-    schema = {
-        "required": ["world", *(f"n_{split}" for split in SPLITS)],
-        "description": "draw this set of the demo world instead of reading one",
-        "properties": {
-            "world": {"enum": [*WORLDS], "description": "the set"},
-            "seed": {
-                "type": "integer",
-                "minimum": 0,
-                "default": 0,
-                "description": "seed of the scenes",
-            },
-            **{
-                f"n_{split}": {"type": "integer", "minimum": 0, "description": "images"}
-                for split in SPLITS
-            },
-        },
-    }
+    schema = f"""
+    description: draw this set of the demo world instead of reading one
+    required: [world, n_train, n_val, n_test]
+    properties:
+      world: {{enum: [{", ".join(WORLDS)}], description: the set}}
+      seed: {{type: integer, minimum: 0, default: 0, description: of the scenes}}
+      n_train: {{type: integer, minimum: 0, description: images}}
+      n_val: {{type: integer, minimum: 0, description: images}}
+      n_test: {{type: integer, minimum: 0, description: images}}
+    """
 
     def folder(self, section: Mapping) -> str:
         """Return the set's name."""

@@ -10,9 +10,11 @@ pandas.
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
+
+import yaml
 
 from clip_sae.planning.artefacts import Artefact
 from clip_sae.planning.inputs import SPLITS
@@ -75,7 +77,7 @@ class Maker:
         section: key of a data set's config that holds the maker's own keys, e.g. "attack".
         kind: the kind of the sets that it makes; None for any.
         what: a few words on the set, for an error.
-        schema: {"description", "required", "properties"} of the section.
+        schema: of the section, as YAML: description, required, properties.
         rule: makes the files; None where the set has none and shows those of another set.
         version: of the rule, in `planning.versions`.
     """
@@ -83,9 +85,14 @@ class Maker:
     section: str
     kind: str | None = None
     what: str
-    schema: Mapping
+    schema: str
     rule: Rule | None = None
     version: int = 1
+
+    @cached_property
+    def keys(self) -> dict:
+        """The schema of the section, read."""
+        return yaml.safe_load(self.schema)
 
     def mistakes(self, where: str, section: Mapping, datasets: Mapping) -> Iterator[str]:
         """Yield a sentence for each mistake that the schema cannot see."""
@@ -165,7 +172,7 @@ def kind(
     """Register the decorated loader as a kind; the first line of its docstring is the help."""
 
     def registered(load: Callable) -> Callable:
-        help_line = load.__doc__.strip().partition("\n")[0].rstrip(".")
+        help_line = (load.__doc__ or "").strip().partition("\n")[0].rstrip(".")
         _add(KINDS, name, Kind(layout, load, help_line, options or {}, published or {}))
         return load
 
@@ -227,7 +234,7 @@ def with_kinds(schema: dict) -> dict:
             "type": ["object", "null"],
             "default": None,
             "additionalProperties": False,
-            **maker.schema,
+            **maker.keys,
         }
     dataset["allOf"] = [
         {
@@ -285,7 +292,7 @@ def kinds_table() -> str:
         rows.append(f"| `{name}` | {entry.layout} | {options} | {entry.help} |")
     common = "; ".join(f"`{key}`: {option.help}" for key, option in COMMON_OPTIONS.items())
     made = [
-        f"| `{section}` | {maker.what} | {maker.schema['description']} |"
+        f"| `{section}` | {maker.what} | {maker.keys['description']} |"
         for section, maker in makers().items()
     ]
     made = ["| section | set | |", "| --- | --- | --- |", *made]

@@ -26,7 +26,6 @@ from clip_sae.planning.versions import ATTACK_VERSION
 KIND = "attacked_pairs"
 PAIRS = "pairs"  # folder of the images, below that of the job
 ATTACKS_NAME, CLASSES_NAME = "attacks.csv", "classes.csv"
-_SPLIT = {"type": ["integer", "null"], "minimum": 2, "description": "images"}
 _TEXT = {"dtype": str, "keep_default_na": False}
 
 
@@ -72,44 +71,33 @@ class AttackedCopy(Maker):
     )
     help = "Copy a data set, each image as it is and with another class's name written on it."
     version = ATTACK_VERSION
-    schema = {
-        "required": ["dataset", "splits"],
-        "description": (
-            f"make this set (of kind {KIND}) of another one, each image as it is and with another "
-            "class's name on it"
-        ),
-        "properties": {
-            "dataset": {
-                "type": "string",
-                "refersTo": "datasets",
-                "description": "the set that is copied, under datasets",
-            },
-            "splits": {
-                "type": "object",
-                "minProperties": 1,
-                "additionalProperties": False,
-                "description": "splits to copy, and how many images of each at most; null for all",
-                "properties": {"train": _SPLIT, "val": _SPLIT, "test": _SPLIT},
-            },
-            "seed": {
-                "type": "integer",
-                "minimum": 0,
-                "default": 0,
-                "description": "seed of the words and of their look",
-            },
-            "font_size": {
-                "type": "array",
-                "minItems": 2,
-                "maxItems": 2,
-                "items": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-                "default": [0.0893, 0.1786],
-                "description": (
-                    "least and greatest size of the letters, in shares of the image's side (20 and "
-                    "40 of 224 px)"
-                ),
-            },
-        },
-    }
+    schema = """
+    description: >-
+      make this set (of kind attacked_pairs) of another one, each image as it is and with another
+      class's name on it
+    required: [dataset, splits]
+    properties:
+      dataset: {type: string, refersTo: datasets, description: "the set that is copied"}
+      splits:
+        type: object
+        minProperties: 1
+        additionalProperties: false
+        description: splits to copy, and how many images of each at most; null for all
+        properties:
+          train: {type: [integer, "null"], minimum: 2, description: images}
+          val: {type: [integer, "null"], minimum: 2, description: images}
+          test: {type: [integer, "null"], minimum: 2, description: images}
+      seed: {type: integer, minimum: 0, default: 0, description: of the words and their looks}
+      font_size:
+        type: array
+        minItems: 2
+        maxItems: 2
+        items: {type: number, exclusiveMinimum: 0, maximum: 1}
+        default: [0.0893, 0.1786]
+        description: >-
+          least and greatest size of the letters, in shares of the image's side (20 and 40 of
+          224 px)
+    """
 
     def mistakes(self, where: str, section: Mapping, datasets: Mapping) -> Iterator[str]:
         """Yield a sentence for a source that cannot be copied and for sizes in disorder."""

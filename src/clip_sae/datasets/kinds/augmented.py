@@ -8,19 +8,11 @@ are read.
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from clip_sae.planning.inputs import SPLITS
 from clip_sae.planning.kinds import ImageCount, Maker, maker_of, register
 from clip_sae.planning.reads import Inside, Outside
 
 KIND = "augmented"
 OPERATIONS = ("rotate", "crop", "contrast", "flip")
-
-
-def _numbers(description: str, **limits: float) -> dict:
-    """Return the schema of a list of different numbers."""
-    items = {"type": "number", **limits}
-    listed = {"type": "array", "uniqueItems": True, "items": items, "default": []}
-    return {**listed, "description": description}
 
 
 @register
@@ -30,40 +22,40 @@ class Augmented(Maker):
     section = "augment"
     kind = KIND
     what = "another set's images, turned and cropped"
-    schema = {
-        "required": ["dataset"],
-        "description": (
-            f"make this set (of kind {KIND}) of another one, each image as it is and once per "
-            "operation, applied while pixels are read"
-        ),
-        "properties": {
-            "dataset": {
-                "type": "string",
-                "refersTo": "datasets",
-                "description": "name under datasets",
-            },
-            "splits": {
-                "type": "array",
-                "minItems": 1,
-                "uniqueItems": True,
-                "items": {"enum": [*SPLITS]},
-                "default": ["train"],
-                "description": "splits that the set has",
-            },
-            "rotate": _numbers("degrees, counter-clockwise", minimum=-180, maximum=180),
-            "crop": _numbers(
-                "percent of width and height that is cut off at the edges",
-                exclusiveMinimum=0,
-                exclusiveMaximum=100,
-            ),
-            "contrast": _numbers("factors of contrast", exclusiveMinimum=0),
-            "flip": {
-                "type": "boolean",
-                "default": False,
-                "description": "also mirrored left to right",
-            },
-        },
-    }
+    schema = """
+    description: >-
+      make this set (of kind augmented) of another one, each image as it is and once per operation,
+      applied while pixels are read
+    required: [dataset]
+    properties:
+      dataset: {type: string, refersTo: datasets, description: "name under datasets"}
+      splits:
+        type: array
+        minItems: 1
+        uniqueItems: true
+        items: {enum: [train, val, test]}
+        default: [train]
+        description: splits that the set has
+      rotate:
+        type: array
+        uniqueItems: true
+        items: {type: number, minimum: -180, maximum: 180}
+        default: []
+        description: degrees, counter-clockwise
+      crop:
+        type: array
+        uniqueItems: true
+        items: {type: number, exclusiveMinimum: 0, exclusiveMaximum: 100}
+        default: []
+        description: percent of width and height that is cut off at the edges
+      contrast:
+        type: array
+        uniqueItems: true
+        items: {type: number, exclusiveMinimum: 0}
+        default: []
+        description: factors of contrast
+      flip: {type: boolean, default: false, description: also mirrored left to right}
+    """
 
     def mistakes(self, where: str, section: Mapping, datasets: Mapping) -> Iterator[str]:
         """Yield a sentence for a source that is augmented itself, and for no operation."""
