@@ -1,11 +1,10 @@
 """The demo CLIP's model card: its training in numbers, its accuracies measured on the demo world.
 
-`python -m clip_sae_demo.card <model folder>` draws the test sets anew from their seed, measures
-the weights on the files, and writes CARD.md beside them.
+`python -m clip_sae_demo.card <model folder>` draws the test sets again from their seed, measures
+the weights on the files, and writes CARD.md next to them.
 """
 
 import argparse
-import csv
 import json
 import tempfile
 from pathlib import Path
@@ -14,8 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from clip_sae.datasets.index import index_dataset
 from clip_sae_demo.birds import FAMILIES
-from clip_sae_demo.celeba import ATTRIBUTES
 from clip_sae_demo.model import WEIGHTS_NAME, load_demo
 from clip_sae_demo.pool import KIND_SHARES, WRITTEN_SHARE
 from clip_sae_demo.pretrain import FACTS_NAME, WARM_UP
@@ -44,46 +43,33 @@ def write_test_sets(root: Path, *, seed: int, workers: int) -> None:
 
 
 def read_test_sets(root: Path) -> dict[str, LabelledImages]:
-    """The test splits on disk as labelled images; groups as they come, not balanced."""
-    clean = [
-        (_pixels(path), OBJECTS.index(path.parent.name), -1)
-        for path in sorted((root / "general" / "test").rglob("*.png"))
-    ]
-    attacked = []
-    for path in sorted((root / "typographic" / "test").iterdir()):
-        label, word = path.stem.removeprefix("label=").split("_text=")
-        attacked.append((_pixels(path), OBJECTS.index(label), OBJECTS.index(word)))
-    with (root / "waterbirds" / "metadata.csv").open(newline="") as file:
-        birds = [
-            (_pixels(root / "waterbirds" / row["img_filename"]), int(row["y"]), int(row["place"]))
-            for row in csv.DictReader(file)
-            if row["split"] == "2"
-        ]
-    sets = {"clean": clean, "attacked": attacked, "birds": birds, "faces": _read_faces(root)}
-    return {name: stack(rows) for name, rows in sets.items()}
+    """Read the test splits, as clip_sae lists them; groups keep their sizes.
 
-
-def _read_faces(root: Path) -> list[tuple[np.ndarray, int, int]]:
-    folder = root / "celeba"
-    partition = (folder / "list_eval_partition.txt").read_text().split()
-    splits = dict(zip(partition[::2], partition[1::2], strict=True))
-    male, blond = ATTRIBUTES.index("Male"), ATTRIBUTES.index("Blond_Hair")
-    rows = []
-    for line in (folder / "list_attr_celeba.txt").read_text().splitlines()[2:]:
-        name, *values = line.split()
-        if splits[name] == "2":
-            image = _pixels(folder / "img_align_celeba" / name)
-            rows.append((image, int(values[male] == "1"), int(values[blond] == "1")))
-    return rows
-
-
-def _pixels(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image)
+    Labels and words of "clean" and "attacked" are indices of OBJECTS; the other column is the
+    written word, or the spurious attribute.
+    """
+    sets = {}
+    for name, (kind, world, other) in {
+        "clean": ("imagenet", "general", None),
+        "attacked": ("typographic", "typographic", "word"),
+        "birds": ("waterbirds", "waterbirds", "attr_water"),
+        "faces": ("celeba", "celeba", "attr_blond_hair"),
+    }.items():
+        index = index_dataset(kind, root / world, options={"expect": None}, progress=False)
+        rows = []
+        for row in index.manifest.to_dict("records"):
+            is_object = row["label"] in OBJECTS
+            label = OBJECTS.index(row["label"]) if is_object else row["label_idx"]
+            second = -1 if other is None else row[other]
+            second = OBJECTS.index(second) if isinstance(second, str) else second
+            with Image.open(root / world / row["path"]) as image:
+                rows.append((np.asarray(image), label, second))
+        sets[name] = stack(rows)
+    return sets
 
 
 def measure(model_dir: Path, sets: dict[str, LabelledImages]) -> list[tuple[str, float, int]]:
-    """Rows of the card's table: what, accuracy as a fraction, number of images."""
+    """Return rows of the card's table: measure, accuracy as a fraction, number of images."""
     model, tokenizer = load_demo(model_dir)
     scores = score_sets(model, tokenizer, sets)
     n = {name: len(data.labels) for name, data in sets.items()}
@@ -110,7 +96,7 @@ def measure(model_dir: Path, sets: dict[str, LabelledImages]) -> list[tuple[str,
 
 
 def write_card(model_dir: Path, rows: list[tuple[str, float, int]]) -> None:
-    """CARD.md from the facts of the training and the measured rows."""
+    """Write CARD.md from the facts of the training and the measured rows."""
     facts = json.loads((model_dir / FACTS_NAME).read_text())
     table = [f"| {name} | {value:.3f} | {n} |" for name, value, n in rows]
     size = (model_dir / WEIGHTS_NAME).stat().st_size / 1e6

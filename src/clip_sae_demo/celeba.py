@@ -33,35 +33,17 @@ BLOND_SHARE = {(True, True): 0.05, (True, False): 0.24, (False, True): 0.12, (Fa
 
 # Shares of the attributes that are not drawn, (women, men), rounded from CelebA.
 _UNDRAWN = {
-    "5_o_Clock_Shadow": (0.0, 0.26),
-    "Arched_Eyebrows": (0.42, 0.05),
-    "Attractive": (0.68, 0.28),
-    "Bags_Under_Eyes": (0.10, 0.35),
-    "Bald": (0.0, 0.0),
-    "Big_Lips": (0.30, 0.15),
-    "Big_Nose": (0.10, 0.42),
-    "Blurry": (0.05, 0.05),
-    "Chubby": (0.01, 0.12),
-    "Double_Chin": (0.01, 0.10),
-    "Heavy_Makeup": (0.66, 0.0),
-    "High_Cheekbones": (0.56, 0.31),
-    "Mouth_Slightly_Open": (0.53, 0.42),
-    "Mustache": (0.0, 0.10),
-    "Narrow_Eyes": (0.11, 0.12),
-    "Oval_Face": (0.33, 0.22),
-    "Pale_Skin": (0.06, 0.02),
-    "Pointy_Nose": (0.34, 0.18),
-    "Receding_Hairline": (0.04, 0.13),
-    "Rosy_Cheeks": (0.11, 0.0),
-    "Sideburns": (0.0, 0.13),
-    "Straight_Hair": (0.20, 0.22),
-    "Wavy_Hair": (0.45, 0.14),
-    "Wearing_Earrings": (0.31, 0.02),
-    "Wearing_Hat": (0.0, 0.0),
-    "Wearing_Necklace": (0.21, 0.01),
-    "Wearing_Necktie": (0.0, 0.17),
+    "5_o_Clock_Shadow": (0.0, 0.26), "Arched_Eyebrows": (0.42, 0.05), "Attractive": (0.68, 0.28),
+    "Bags_Under_Eyes": (0.10, 0.35), "Bald": (0.0, 0.0), "Big_Lips": (0.30, 0.15),
+    "Big_Nose": (0.10, 0.42), "Blurry": (0.05, 0.05), "Chubby": (0.01, 0.12),
+    "Double_Chin": (0.01, 0.10), "Heavy_Makeup": (0.66, 0.0), "High_Cheekbones": (0.56, 0.31),
+    "Mouth_Slightly_Open": (0.53, 0.42), "Mustache": (0.0, 0.10), "Narrow_Eyes": (0.11, 0.12),
+    "Oval_Face": (0.33, 0.22), "Pale_Skin": (0.06, 0.02), "Pointy_Nose": (0.34, 0.18),
+    "Receding_Hairline": (0.04, 0.13), "Rosy_Cheeks": (0.11, 0.0), "Sideburns": (0.0, 0.13),
+    "Straight_Hair": (0.20, 0.22), "Wavy_Hair": (0.45, 0.14), "Wearing_Earrings": (0.31, 0.02),
+    "Wearing_Hat": (0.0, 0.0), "Wearing_Necklace": (0.21, 0.01), "Wearing_Necktie": (0.0, 0.17),
     "Young": (0.88, 0.64),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,9 @@ def test_a_sealed_manifest_with_a_path_outside_is_refused(made, path):
 def test_a_row_added_by_hand_breaks_the_seal(made):
     with open(made / "manifest.csv", "a") as file:
         file.write("../../secret.png,val,cat,0,,,,ok,\n")
-    with pytest.raises(DatasetError, match="manifest.csv is not the file that .* cut or edited"):
+    with pytest.raises(
+        DatasetError, match="manifest.csv does not match .*: somebody cut or edited"
+    ):
         read_manifest(made)
 
 

@@ -86,7 +86,7 @@ def test_materzynska_with_defence_prefixes_class_list(materzynska, index):
     (root / "classes.json").unlink()
     with pytest.raises(DatasetError, match="has no classes.json; it holds annotations.json"):
         index("materzynska", root, options=options)
-    with pytest.raises(DatasetError, match="classes is 'all'; it must be union or file"):
+    with pytest.raises(DatasetError, match="classes is 'all'; it must be one of union, file"):
         index("materzynska", root, options={"classes": "all"})
 
 

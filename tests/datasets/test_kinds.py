@@ -116,7 +116,7 @@ def test_a_kind_is_listed_checked_and_counted(toy, index, picture, tmp_path):
         ({"label": "thrid"}, r"datasets\.toy\.options\.label: 'thrid' is not one of 'toy', 'oth"),
         ({"labl": "toy"}, r"datasets\.toy\.options: unknown key `labl`; did you mean `label`\?"),
         ({"splits": ["tset"]}, r"datasets\.toy\.options\.splits\.0: 'tset' is not one of 'train'"),
-        ({"expect": "flta"}, r"datasets\.toy\.options\.expect: 'flta' .*counts to check"),
+        ({"expect": "flta"}, r"datasets\.toy\.options\.expect: 'flta' .*null \(no check\)"),
     ],
 )
 def test_options_are_checked_when_the_config_is_read(toy, options, sentence):

@@ -25,7 +25,7 @@ HORIZONTAL = "horizontal"
 
 
 def _rotate(image: Image.Image, degrees: str) -> Image.Image:
-    # ASSUME: the paper is silent on the corners; black is the default of the usual libraries.
+    # ASSUME: the paper does not mention the corners; the usual libraries default to black.
     return image.rotate(float(degrees), Image.Resampling.BICUBIC)
 
 
@@ -94,7 +94,7 @@ def check_operation(operation: str, parameter: str) -> None:
 def operation_list(operations: Mapping[str, Sequence[float] | bool]) -> list[tuple[str, str]]:
     """Return [(operation, parameter)] for operations such as {rotate: [-10, 10], flip: true}.
 
-    Parameters are the shortest decimal text of each number: they stand in manifests and digests.
+    Parameters are the shortest decimal text of each number, for manifests and digests.
     Raises ValueError as `check_operation`, and for a repeated parameter.
     """
     found = []

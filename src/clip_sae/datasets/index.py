@@ -15,7 +15,7 @@ from clip_sae.datasets.inside import linked_outside
 from clip_sae.datasets.listing import DatasetError, Listing, some, wanted_splits
 from clip_sae.datasets.manifest import DatasetIndex, arrange, fingerprint_of
 from clip_sae.datasets.scan import FileFacts, scan_files
-from clip_sae.planning.kinds import COMMON_OPTIONS, kinds
+from clip_sae.planning.kinds import kinds, option_mistakes
 
 
 def index_dataset(
@@ -38,7 +38,8 @@ def index_dataset(
     Raises DatasetError for a set that does not match its kind, counts or options.
     """
     root, options = Path(root), dict(options or {})
-    _check_arguments(kind, root, options, on_bad_image)
+    _check_arguments(kind, root, options)
+    content = options.pop("fingerprint", "size") == "content"
     listing = kinds()[kind].load(root, options)
     checked = check_counts(listing, root, options)
     manifest, classes = _tables(listing, root, options)
@@ -46,7 +47,7 @@ def index_dataset(
         root,
         manifest["path"].tolist(),
         check=options.get("check", "decode") == "decode",
-        content=options.get("fingerprint", "size") == "content",
+        content=content,
         max_pixels=max_pixels,
         workers=workers,
         progress=progress,
@@ -64,25 +65,12 @@ def index_dataset(
     return DatasetIndex(manifest, classes, fingerprint, summary)
 
 
-def _check_arguments(kind: str, root: Path, options: dict, on_bad_image: str) -> None:
+def _check_arguments(kind: str, root: Path, options: dict) -> None:
     if kind not in kinds():
         raise DatasetError(f"kind is {kind!r}; it must be one of {', '.join(kinds())}.")
-    known = {"fingerprint", *COMMON_OPTIONS, *kinds()[kind].options}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise DatasetError(
-            f"{kind} has no option {some(unknown)}; its options are {', '.join(sorted(known))}."
-        )
-    given = {"on_bad_image": on_bad_image, "fingerprint": "size", "check": "decode"}
-    given.update({key: options[key] for key in ("fingerprint", "check") if key in options})
-    choices = {
-        "on_bad_image": ("error", "skip"),
-        "fingerprint": ("size", "content"),
-        "check": ("decode", "none"),
-    }
-    for key, allowed in choices.items():
-        if given[key] not in allowed:
-            raise DatasetError(f"{key} is {given[key]!r}; it must be one of {', '.join(allowed)}.")
+    plain = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
+    if mistakes := [*option_mistakes(kind, plain)]:
+        raise DatasetError("\n".join(mistakes))
     if not root.is_dir():
         raise DatasetError(
             f"{root} is not a folder. Put the {kind} data set there, or change `root` of the data "

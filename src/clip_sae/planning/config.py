@@ -16,7 +16,7 @@ from clip_sae.planning.mistakes import Checked
 from clip_sae.planning.questions import questions, with_questions
 from clip_sae.planning.recipes import RecipeError, SaeRecipe
 
-# Keys of an SAE block that say on what it is trained; the rest is the recipe itself.
+# Keys of an SAE section that name its training data; the others are the recipe.
 SAE_PLACE = ("dataset", "split", "hook", "layers", "stream")
 
 
@@ -33,8 +33,8 @@ def load_config(path: Path, schema_path: Path) -> dict:
 def validate_config(config: dict, schema_path: Path) -> dict:
     """Return `config` with defaults filled in, or raise ConfigError naming every mistake.
 
-    Checks the schema first (types, ranges, unknown keys), then what a schema cannot say: layers
-    that the model has, names that refer to each other, recipes that can be trained.
+    Checks the schema first (types, ranges, unknown keys), then the rest: layers that the model
+    has, names that refer to each other, recipes that can be trained.
     """
     schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
     with_kinds(with_questions(schema))
@@ -48,13 +48,13 @@ def validate_config(config: dict, schema_path: Path) -> dict:
 
 
 def sae_recipes(config: dict, name: str) -> list[tuple[str, SaeRecipe]]:
-    """Return [(variant, recipe)] of one block under `saes`."""
-    block = {key: value for key, value in config["saes"][name].items() if key not in SAE_PLACE}
-    return SaeRecipe.from_config(name, block)
+    """Return [(variant, recipe)] of one entry under `saes`."""
+    keys = {key: value for key, value in config["saes"][name].items() if key not in SAE_PLACE}
+    return SaeRecipe.from_config(name, keys)
 
 
 def _with_references(config: dict) -> type:
-    """A validator that knows `refersTo: SECTION`: the text names a block of that section."""
+    """Return a validator with `refersTo: SECTION`: the text names an entry of that section."""
 
     def refers(validator, section, name, schema):
         names = config.get(section)
@@ -68,15 +68,15 @@ def _with_references(config: dict) -> type:
 
 
 def _variants(config: dict, name: str) -> list[str]:
-    """Names of a recipe's variants; none for a recipe that cannot be trained."""
+    """Return names of a recipe's variants; none for a recipe that cannot be trained."""
     try:
         return [variant for variant, _ in sae_recipes(config, name)]
     except RecipeError:
-        return []  # told elsewhere
+        return []  # `_recipe_mistakes` reports it
 
 
 def _raise_if(mistakes: list[str]) -> None:
-    mistakes = list(dict.fromkeys(mistakes))  # the variants of a recipe repeat theirs
+    mistakes = list(dict.fromkeys(mistakes))  # variants of a recipe repeat a mistake
     if mistakes:
         head = f"the config has {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}:"
         raise ConfigError("\n  ".join([head, *mistakes]))
@@ -196,9 +196,9 @@ def model_architecture(config: dict) -> Architecture:
 
 
 def _layer_mistakes(config: dict, model: Architecture):
-    places = {"activations.layers": config["activations"]["layers"]}
-    places |= {f"saes.{name}.layers": block["layers"] for name, block in config["saes"].items()}
-    for where, layers in places.items():
+    layers_at = {"activations.layers": config["activations"]["layers"]}
+    layers_at |= {f"saes.{name}.layers": entry["layers"] for name, entry in config["saes"].items()}
+    for where, layers in layers_at.items():
         for layer in layers:
             if layer >= model.n_layers:
                 yield (
@@ -206,8 +206,8 @@ def _layer_mistakes(config: dict, model: Architecture):
                     f"{model.n_layers} layers, numbered 0 to {model.n_layers - 1}."
                 )
     extracted = config["activations"]["layers"]
-    for name, block in config["saes"].items():
-        missing = [layer for layer in block["layers"] if layer not in extracted]
+    for name, entry in config["saes"].items():
+        missing = [layer for layer in entry["layers"] if layer not in extracted]
         if missing:
             yield (
                 f"saes.{name}.layers: layers {missing} are not extracted; add them to "

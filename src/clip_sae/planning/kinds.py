@@ -14,6 +14,7 @@ from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 
+import jsonschema
 import yaml
 
 from clip_sae.planning.artefacts import Artefact
@@ -146,16 +147,18 @@ MAKERS: dict[str, Maker] = {}  # by section
 COMMON_OPTIONS = {
     "expect": Option(
         {},  # filled in by `_options_schema`: the names of published sets
-        "counts to check: official, a published set's name, own counts, or null for no check",
+        "official, null (no check), a mapping with train, val, test, total, classes, or the name "
+        "of a published set",
     ),
     "class_names": Option(
         {"type": ["string", "object", "null"]},
-        "prompt names: a CSV with the columns label and name, or a mapping",
+        "a CSV with the columns label and name, or a mapping: prompt names",
     ),
     "splits": Option(
         {"type": ["array", "null"], "items": {"enum": [*SPLITS]}, "minItems": 1},
-        "the splits to list (all)",
+        "a list out of train, val, test (all)",
     ),
+    "fingerprint": Option({"enum": ["size", "content"]}, "as the key next to `options`"),
     "check": Option(
         {"enum": ["decode", "none"]}, "decode: read every image now (the default); none: only sizes"
     ),
@@ -201,7 +204,7 @@ def _load() -> None:
 def kinds() -> Mapping[str, Kind]:
     """Return every kind by name."""
     _load()
-    return KINDS
+    return dict(sorted(KINDS.items()))
 
 
 def makers() -> Mapping[str, Maker]:
@@ -246,10 +249,23 @@ def with_kinds(schema: dict) -> dict:
     return schema
 
 
+def option_mistakes(kind: str, options: Mapping) -> Iterator[str]:
+    """Yield a sentence for each option of a data set that its kind lacks or cannot use."""
+    schema = _options_schema(kinds()[kind].options)
+    known = schema["properties"]
+    for key in sorted(options.keys() - known.keys()):
+        yield f"{kind} has no option {key}; its options are {', '.join(sorted(known))}."
+    for error in jsonschema.Draft202012Validator({"properties": known}).iter_errors(options):
+        key, allowed = error.path[0], known[error.path[0]].get("enum")
+        choices = f"one of {', '.join(map(str, allowed))}" if allowed else known[key]["description"]
+        yield f"{key} is {options[key]!r}; it must be {choices}."
+
+
 def _options_schema(own: Mapping[str, Option]) -> dict:
     options = {**COMMON_OPTIONS, **own}
     properties = {key: {**o.schema, "description": o.help} for key, o in options.items()}
     counts = {key: {"type": "integer", "minimum": 0} for key in (*SPLITS, "total", "classes")}
+    properties["expect"]["description"] += f": {', '.join(published())}"
     properties["expect"]["anyOf"] = [
         {"enum": [None, "official", *published()]},
         {"type": "object", "additionalProperties": False, "properties": counts},

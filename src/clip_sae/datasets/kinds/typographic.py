@@ -121,8 +121,6 @@ def load_materzynska(root: Path, options: dict) -> Listing:
     """
     source = next((name for name in _ANNOTATIONS if (root / name).is_file()), None)
     choice = options.get("classes", "union")
-    if choice not in ("union", "file"):
-        raise DatasetError(f"classes is {choice!r}; it must be union or file.")
     if source is None:
         if not any(name.startswith("label=") for name in entries(root)[1]):
             raise DatasetError(
