@@ -1,6 +1,6 @@
 """Birds of two families on two kinds of ground: the drawn stand-in for Waterbirds.
 
-Shape (neck, bill, legs) tells the families apart, not plumage: both share the palette, so that the
+The families differ in shape (neck, bill, legs), not in plumage: both share the palette, so that the
 ground is the only shortcut.
 """
 

@@ -15,7 +15,7 @@ def columns(index, *names):
     return [tuple(row) for row in index.manifest[list(names)].itertuples(index=False)]
 
 
-def test_folder_layout_ignores_folders_beside_the_splits(two_classes, index):
+def test_folder_layout_ignores_folders_next_to_the_splits(two_classes, index):
     (two_classes / "train" / "cat" / ".DS_Store").write_text("x")
     (two_classes / "train" / "cat" / "notes.txt").write_text("x")
     found = index("imagenet", two_classes)
@@ -78,7 +78,7 @@ def test_an_empty_class_folder_is_an_error(two_classes, index):
         index("imagenet", two_classes)
 
 
-def test_a_folder_without_splits_says_what_it_holds(tmp_path, index):
+def test_the_error_for_a_folder_without_splits_lists_the_folder(tmp_path, index):
     (tmp_path / "images").mkdir()
     with pytest.raises(DatasetError, match="no images in train/<class>/.*; it holds images"):
         index("imagenet", tmp_path)

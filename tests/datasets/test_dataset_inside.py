@@ -52,7 +52,7 @@ def test_a_row_added_by_hand_breaks_the_seal(made):
 
 @given(parts=st.lists(st.sampled_from(["..", ".", "a", "...", "a..b", ""]), max_size=5))
 @example(parts=["a", "b"])
-def test_what_is_inside_stays_below_the_root_after_joining(parts):
+def test_inside_paths_stay_below_the_root_after_joining(parts):
     path = "/".join(parts)
     joined = os.path.normpath(os.path.join("/data/set", path))
     if is_inside(path):

@@ -12,7 +12,7 @@ from clip_sae.planning.inputs import ImageFiles
 
 SIZE = 16
 OPERATIONS = {"rotate": [90, 180], "crop": [50], "flip": True}
-# What each row's pixels are, of those of the plain image; a crop is checked by itself.
+# Each row's pixels, from those of the plain image; another test checks the crop.
 EXPECTED = {
     ("", ""): lambda pixels: pixels,
     ("rotate", "90"): np.rot90,

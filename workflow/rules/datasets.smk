@@ -42,7 +42,10 @@ for maker in makers().values():
         script:
             "../scripts/step.py"
 
-    workflow.get_rule(maker.rule.name).docstring = maker.help
+    if workflow.is_rule(
+        maker.rule.name
+    ):  # a project that imports this one may rename it
+        workflow.get_rule(maker.rule.name).docstring = maker.help
 
 
 use rule step as index_images with:

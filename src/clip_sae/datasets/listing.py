@@ -136,7 +136,7 @@ def entries(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether the name ends as an image's does; hidden files (`._x.jpg`) never do."""
+    """Return whether a name has an image's suffix; False for hidden files (`._x.jpg`)."""
     return Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
 
 

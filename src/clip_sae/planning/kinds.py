@@ -28,7 +28,7 @@ FOLDER = Path(__file__).parents[1] / "datasets/kinds"
 
 @dataclass(frozen=True)
 class Expected:
-    """What a published set holds; empty fields are not checked.
+    """The contents of a published set; empty fields are not checked.
 
     splits: images of each split. total: images in all. classes: number of classes.
     per_class: (fewest, most) images of one class in a split. groups: images of group 0, 1, 2, 3.

@@ -1,4 +1,4 @@
-"""Generic image folders: anybody's own images."""
+"""Generic image folders, for images of your own."""
 
 from pathlib import Path
 
