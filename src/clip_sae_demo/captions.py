@@ -54,7 +54,7 @@ _KIND_FORMS = (
 
 
 @dataclass(frozen=True)
-class Contrast:
+class TextContrast:
     """Captions for all answers to one question, and each image's answer (-1: none)."""
 
     name: str
@@ -83,7 +83,7 @@ def said_objects(
 
 def draw_contrasts(
     rng: np.random.Generator, fields: dict[str, np.ndarray], said: np.ndarray, second_half: bool
-) -> list[Contrast]:
+) -> list[TextContrast]:
     """Return all questions of one step, each in a random template."""
     genders = _pick(rng, _GENDER_FORMS)
     negatives = rng.choice(UNMATCHED, size=N_NEGATIVES, replace=False)
@@ -97,24 +97,28 @@ def draw_contrasts(
     no_word = np.where(fields["word"] >= 0, fields["word"], n_objects)
     words = _said(_pick(rng, _WORD_TEMPLATES), OBJECTS)
     return [
-        Contrast("class", _said(draw_class_template(rng), classes), answers, 1.0),
-        Contrast("word", [*words, "no word"], no_word, WORD_WEIGHTS[second_half]),
-        Contrast("colour", _said(_pick(rng, _COLOUR_TEMPLATES), _COLOURS), fields["colour"], 0.2),
-        Contrast(
+        TextContrast("class", _said(draw_class_template(rng), classes), answers, 1.0),
+        TextContrast("word", [*words, "no word"], no_word, WORD_WEIGHTS[second_half]),
+        TextContrast(
+            "colour", _said(_pick(rng, _COLOUR_TEMPLATES), _COLOURS), fields["colour"], 0.2
+        ),
+        TextContrast(
             "background",
             _said(_pick(rng, _BACKGROUND_TEMPLATES), BACKGROUNDS),
             fields["background"],
             0.15,
         ),
-        Contrast("place", _said(_pick(rng, _PLACE_TEMPLATES), PLACES), fields["place"], 0.1),
-        Contrast("scenery", _said(_pick(rng, _PLACE_TEMPLATES), scenery), fields["scenery"], 0.1),
-        Contrast(
+        TextContrast("place", _said(_pick(rng, _PLACE_TEMPLATES), PLACES), fields["place"], 0.1),
+        TextContrast(
+            "scenery", _said(_pick(rng, _PLACE_TEMPLATES), scenery), fields["scenery"], 0.1
+        ),
+        TextContrast(
             "hair",
             _said(_pick(rng, _HAIR_TEMPLATES), _pick(rng, _HAIR_FORMS)),
             fields["blond"],
             0.1,
         ),
-        Contrast("kind", _said("{}", _pick(rng, _KIND_FORMS)), fields["kind"], 0.1),
+        TextContrast("kind", _said("{}", _pick(rng, _KIND_FORMS)), fields["kind"], 0.1),
     ]
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clip_sae.clip.tokenizer import WordTokenizer
-from clip_sae_demo.captions import Contrast
+from clip_sae_demo.captions import TextContrast
 
 CAPTION_WEIGHT = 0.5  # image to caption; half as much again for caption to image
 
@@ -47,7 +47,7 @@ def encode_texts(model: torch.nn.Module, tokens: Tensor) -> Tensor:
     return F.normalize(at_eot @ model.text_projection, dim=-1)
 
 
-def contrast_loss(logits: Tensor, contrasts: list[Contrast], rows: list[Tensor]) -> Tensor:
+def contrast_loss(logits: Tensor, contrasts: list[TextContrast], rows: list[Tensor]) -> Tensor:
     """Return the weighted sum of the cross-entropies; `logits` is [image, text]."""
     total = logits.new_zeros(())
     for contrast, row in zip(contrasts, rows, strict=True):

@@ -42,9 +42,8 @@ for maker in makers().values():
         script:
             "../scripts/step.py"
 
-    if workflow.is_rule(
-        maker.rule.name
-    ):  # a project that imports this one may rename it
+    # A project that imports this one may rename its rules.
+    if workflow.is_rule(maker.rule.name):
         workflow.get_rule(maker.rule.name).docstring = maker.help
 
 
