@@ -32,7 +32,7 @@ from clip_sae.planning.specs import write_text
 from clip_sae.sae.files import weights_sha256
 from clip_sae.store import ActivationStore, TokenStream
 from clip_sae.training import TrainTarget, train_saes
-from clip_sae_demo.sets import write_general
+from clip_sae_demo.sets import write_set
 
 HERE = Path(__file__).resolve().parent
 DEMO_CLIP = HERE.parent / "workflow/resources/demo_clip"
@@ -144,7 +144,7 @@ def run(name: str, setting: Setting, folder: Path, options: argparse.Namespace) 
 def draw(name: str, root: Path, n: int, size: int) -> list[str]:
     """Write `n` images, and return their paths below `root`: the demo's, or blurred noise."""
     if name == "demo":
-        write_general(root, seed=0, n_train=n, n_val=0, n_test=0)
+        write_set("general", root, seed=0, n_train=n, n_val=0, n_test=0)
     else:
         root.mkdir()
         rng = np.random.default_rng(0)

@@ -1,7 +1,7 @@
 """Birds of two families on two kinds of ground: the drawn stand-in for Waterbirds.
 
-Family is told by shape (neck, bill, legs), not by plumage: both families share the palette, so
-that the ground is the only shortcut.
+The families differ in shape (neck, bill, legs), not in plumage: both share the palette, so that the
+ground is the only shortcut.
 """
 
 from collections.abc import Callable
@@ -80,12 +80,9 @@ def _swimmer(pen: Pen, t: Tones, neck: float, bill: float) -> None:
     pen.line(t.main, 0.28, (-0.48, 0.4), (-0.56, 0.1), (-0.42, -neck))
     pen.ellipse(t.main, -0.46, -neck, 0.26, 0.22)
     pen.polygon(
-        BILL,
-        (-0.64, -neck - 0.08),
-        (-0.66 - bill, -neck + 0.06),
-        (-0.64 - bill, -neck + 0.16),
+        BILL, (-0.64, -neck - 0.08), (-0.66 - bill, -neck + 0.06), (-0.64 - bill, -neck + 0.16),
         (-0.62, -neck + 0.14),
-    )
+    )  # fmt: skip
     pen.ellipse(EYE, -0.5, -neck - 0.05, 0.07)
 
 
@@ -100,55 +97,23 @@ class Species:
 
 
 SPECIES = (
-    Species(
-        "Sparrow",
-        "landbird",
-        ("brown", "grey"),
-        lambda pen, t: _songbird(pen, t, crest=False, tail=0.3, bill=0.14),
-    ),
-    Species(
-        "Heron",
-        "waterbird",
-        ("grey", "white", "brown"),
-        lambda pen, t: _wader(pen, t, neck=0.78, bill=0.4),
-    ),
-    Species(
-        "Cardinal",
-        "landbird",
-        ("red", "brown"),
-        lambda pen, t: _songbird(pen, t, crest=True, tail=0.4, bill=0.16),
-    ),
-    Species(
-        "Duck",
-        "waterbird",
-        ("brown", "black", "white"),
-        lambda pen, t: _swimmer(pen, t, neck=0.22, bill=0.3),
-    ),
-    Species(
-        "Finch",
-        "landbird",
-        ("yellow", "black", "white"),
-        lambda pen, t: _songbird(pen, t, crest=False, tail=0.2, bill=0.22),
-    ),
-    Species(
-        "Flamingo",
-        "waterbird",
-        ("red", "yellow"),
-        lambda pen, t: _wader(pen, t, neck=0.7, bill=0.24),
-    ),
-    Species(
-        "Wren",
-        "landbird",
-        ("brown", "grey", "white"),
-        lambda pen, t: _songbird(pen, t, crest=False, tail=0.1, bill=0.3),
-    ),
-    Species(
-        "Swan",
-        "waterbird",
-        ("white", "black", "grey"),
-        lambda pen, t: _swimmer(pen, t, neck=0.68, bill=0.26),
-    ),
-)
+    Species("Sparrow", "landbird", ("brown", "grey"),
+            lambda pen, t: _songbird(pen, t, crest=False, tail=0.3, bill=0.14)),
+    Species("Heron", "waterbird", ("grey", "white", "brown"),
+            lambda pen, t: _wader(pen, t, neck=0.78, bill=0.4)),
+    Species("Cardinal", "landbird", ("red", "brown"),
+            lambda pen, t: _songbird(pen, t, crest=True, tail=0.4, bill=0.16)),
+    Species("Duck", "waterbird", ("brown", "black", "white"),
+            lambda pen, t: _swimmer(pen, t, neck=0.22, bill=0.3)),
+    Species("Finch", "landbird", ("yellow", "black", "white"),
+            lambda pen, t: _songbird(pen, t, crest=False, tail=0.2, bill=0.22)),
+    Species("Flamingo", "waterbird", ("red", "yellow"),
+            lambda pen, t: _wader(pen, t, neck=0.7, bill=0.24)),
+    Species("Wren", "landbird", ("brown", "grey", "white"),
+            lambda pen, t: _songbird(pen, t, crest=False, tail=0.1, bill=0.3)),
+    Species("Swan", "waterbird", ("white", "black", "grey"),
+            lambda pen, t: _swimmer(pen, t, neck=0.68, bill=0.26)),
+)  # fmt: skip
 
 
 def draw_bird(rng: np.random.Generator, species: Species, place: str) -> BirdScene:
@@ -173,7 +138,7 @@ def draw_bird(rng: np.random.Generator, species: Species, place: str) -> BirdSce
 
 
 def draw_place(rng: np.random.Generator, scenery: str) -> np.ndarray:
-    """Land or water without a bird, float32 [y, x, rgb] in 0-255."""
+    """Return land or water without a bird, float32 [y, x, rgb] in 0-255."""
     return _PLACE_DRAWERS[scenery](rng)
 
 
@@ -192,7 +157,7 @@ def _stand(
     crown: Tone | None,
     ground: np.ndarray,
 ) -> np.ndarray:
-    """Trees over the whole frame: straight trunks, with crowns where a tone is given."""
+    """Draw trees over the whole frame: straight trunks, and crowns if `crown` is given."""
     pen = Pen((CANVAS_SIZE / 2, CANVAS_SIZE / 2), CANVAS_SIZE / 2)
     for x in np.linspace(-0.95, 0.95, n) + rng.normal(0, 0.07, size=n):
         shade = 1.0 + rng.normal(0, 0.12)
@@ -216,7 +181,7 @@ def _forest_broadleaf(rng: np.random.Generator) -> np.ndarray:
 def _waves(
     rng: np.random.Generator, horizon: int, sky: Tone, sea: Tone, pitch: float, height: float
 ) -> np.ndarray:
-    """Sky above a horizon (px from the top), rows of wave crests below."""
+    """Return sky above a horizon (px from the top), rows of wave crests below."""
     y, x = np.mgrid[0:IMAGE_SIZE, 0:IMAGE_SIZE].astype(np.float32)
     bend = np.float32(1.6) * np.sin((x + rng.uniform(0, 20)) * np.float32(2 * np.pi / 13))
     crest = ((y + bend + rng.uniform(0, pitch)) % pitch < pitch * 0.3)[..., None]

@@ -1,8 +1,8 @@
-"""What the demo CLIP is told about an image: captions, and contrasts over whole word lists.
+"""Texts for the training of the demo CLIP: captions, and contrasts over whole word lists.
 
-A caption says what is in one image. A contrast asks one question of the whole batch ("which
-colour?") by scoring each image against a caption for every answer. Both are plain image-text
-contrasts; the second only puts more of them into a step than a batch's own captions would.
+A caption describes one image. A contrast puts one question ("which colour?") to the whole batch: it
+scores each image against a caption for every answer. Both are plain image-text contrasts; the
+second puts more of them into a step than the batch's own captions.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,13 +19,13 @@ from clip_sae_demo.world import BACKGROUNDS, COLOURS, OBJECTS
 
 Option = TypeVar("Option")
 
-# Which images with a written word are captioned by the word, not by the object: in the first half
-# of the training half of them; then the larger the letters, the likelier, even odds at EVEN_SIZE.
-# A coin that ignores the picture would leave the trained model undecided between the two.
+# Some images with a written word get a caption of the word, not of the object: half of them in the
+# first half of the training; later the odds grow with the letters and are even at EVEN_SIZE. Odds
+# that ignore the picture would leave the trained model undecided between word and object.
 EVEN_SIZE = 15.5  # px
 ODDS_PER_PIXEL = 0.1
-WORD_WEIGHTS = (0.5, 1.0)  # of the question "which word?" in either half
-N_NEGATIVES = 40  # unmatched words scored beside the classes in each step
+WORD_WEIGHTS = (0.5, 1.0)  # of the question "which word?" in each half
+N_NEGATIVES = 40  # unmatched words scored with the classes in each step
 
 _COLOURS = list(COLOURS)
 _SCENERY_WORDS = {
@@ -54,8 +54,8 @@ _KIND_FORMS = (
 
 
 @dataclass(frozen=True)
-class Contrast:
-    """Captions for all answers to one question, and each image's answer (-1: not asked)."""
+class TextContrast:
+    """Captions for all answers to one question, and each image's answer (-1: none)."""
 
     name: str
     texts: list[str]
@@ -64,7 +64,7 @@ class Contrast:
 
 
 def draw_class_template(rng: np.random.Generator) -> str:
-    """A template for class names: half the time a short one, else one of ImageNet's 80."""
+    """Return a template for class names: half the time a short one, else one of ImageNet's 80."""
     if rng.random() < 0.5:
         return SHORT_TEMPLATES[rng.integers(len(SHORT_TEMPLATES))]
     templates = open_clip.OPENAI_IMAGENET_TEMPLATES
@@ -74,7 +74,7 @@ def draw_class_template(rng: np.random.Generator) -> str:
 def said_objects(
     rng: np.random.Generator, fields: dict[str, np.ndarray], second_half: bool
 ) -> np.ndarray:
-    """The class each image is captioned by, [image]: its object, or the word written on it."""
+    """Return the class in each image's caption, [image]: its object, or the word on it."""
     by_size = np.clip(0.5 + ODDS_PER_PIXEL * (fields["letter_size"] - EVEN_SIZE), 0.15, 0.95)
     odds = by_size if second_half else 0.5
     read = (fields["word"] >= 0) & (rng.random(len(fields["word"])) < odds)
@@ -83,8 +83,8 @@ def said_objects(
 
 def draw_contrasts(
     rng: np.random.Generator, fields: dict[str, np.ndarray], said: np.ndarray, second_half: bool
-) -> list[Contrast]:
-    """All questions of one step, each in a template drawn by lot."""
+) -> list[TextContrast]:
+    """Return all questions of one step, each in a random template."""
     genders = _pick(rng, _GENDER_FORMS)
     negatives = rng.choice(UNMATCHED, size=N_NEGATIVES, replace=False)
     classes = [*OBJECTS, *FAMILIES, *genders, *map(str, negatives)]
@@ -97,31 +97,35 @@ def draw_contrasts(
     no_word = np.where(fields["word"] >= 0, fields["word"], n_objects)
     words = _said(_pick(rng, _WORD_TEMPLATES), OBJECTS)
     return [
-        Contrast("class", _said(draw_class_template(rng), classes), answers, 1.0),
-        Contrast("word", [*words, "no word"], no_word, WORD_WEIGHTS[second_half]),
-        Contrast("colour", _said(_pick(rng, _COLOUR_TEMPLATES), _COLOURS), fields["colour"], 0.2),
-        Contrast(
+        TextContrast("class", _said(draw_class_template(rng), classes), answers, 1.0),
+        TextContrast("word", [*words, "no word"], no_word, WORD_WEIGHTS[second_half]),
+        TextContrast(
+            "colour", _said(_pick(rng, _COLOUR_TEMPLATES), _COLOURS), fields["colour"], 0.2
+        ),
+        TextContrast(
             "background",
             _said(_pick(rng, _BACKGROUND_TEMPLATES), BACKGROUNDS),
             fields["background"],
             0.15,
         ),
-        Contrast("place", _said(_pick(rng, _PLACE_TEMPLATES), PLACES), fields["place"], 0.1),
-        Contrast("scenery", _said(_pick(rng, _PLACE_TEMPLATES), scenery), fields["scenery"], 0.1),
-        Contrast(
+        TextContrast("place", _said(_pick(rng, _PLACE_TEMPLATES), PLACES), fields["place"], 0.1),
+        TextContrast(
+            "scenery", _said(_pick(rng, _PLACE_TEMPLATES), scenery), fields["scenery"], 0.1
+        ),
+        TextContrast(
             "hair",
             _said(_pick(rng, _HAIR_TEMPLATES), _pick(rng, _HAIR_FORMS)),
             fields["blond"],
             0.1,
         ),
-        Contrast("kind", _said("{}", _pick(rng, _KIND_FORMS)), fields["kind"], 0.1),
+        TextContrast("kind", _said("{}", _pick(rng, _KIND_FORMS)), fields["kind"], 0.1),
     ]
 
 
 def draw_captions(
     rng: np.random.Generator, fields: dict[str, np.ndarray], said: np.ndarray
 ) -> list[str]:
-    """One caption per image."""
+    """Return one caption per image."""
     return [
         _caption(rng, {name: int(column[row]) for name, column in fields.items()}, int(said[row]))
         for row in range(len(said))

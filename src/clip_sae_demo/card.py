@@ -1,11 +1,10 @@
 """The demo CLIP's model card: its training in numbers, its accuracies measured on the demo world.
 
-`python -m clip_sae_demo.card <model folder>` draws the test sets anew from their seed, measures
-the weights on the files, and writes CARD.md beside them.
+`python -m clip_sae_demo.card <model folder>` draws the test sets again from their seed, measures
+the weights on the files, and writes CARD.md next to them.
 """
 
 import argparse
-import csv
 import json
 import tempfile
 from pathlib import Path
@@ -14,8 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from clip_sae.datasets.index import index_dataset
 from clip_sae_demo.birds import FAMILIES
-from clip_sae_demo.celeba import ATTRIBUTES
 from clip_sae_demo.model import WEIGHTS_NAME, load_demo
 from clip_sae_demo.pool import KIND_SHARES, WRITTEN_SHARE
 from clip_sae_demo.pretrain import FACTS_NAME, WARM_UP
@@ -28,13 +27,7 @@ from clip_sae_demo.score import (
     score_sets,
     stack,
 )
-from clip_sae_demo.sets import (
-    N_PAIRS,
-    write_celeba,
-    write_general,
-    write_typographic,
-    write_waterbirds,
-)
+from clip_sae_demo.sets import N_PAIRS, write_set
 from clip_sae_demo.words import GENDERS
 from clip_sae_demo.world import OBJECTS
 
@@ -44,57 +37,39 @@ N_TEST = {"general": 1920, "typographic": N_PAIRS, "waterbirds": 1200, "celeba":
 
 
 def write_test_sets(root: Path, *, seed: int, workers: int) -> None:
-    """The four test splits that the card speaks of."""
-    for name, write in (
-        ("general", write_general),
-        ("typographic", write_typographic),
-        ("waterbirds", write_waterbirds),
-        ("celeba", write_celeba),
-    ):
-        write(root, seed=seed, n_train=0, n_val=0, n_test=N_TEST[name], workers=workers)
+    """Write the four test splits of the card."""
+    for name, n in N_TEST.items():
+        write_set(name, root, seed=seed, n_train=0, n_val=0, n_test=n, workers=workers)
 
 
 def read_test_sets(root: Path) -> dict[str, LabelledImages]:
-    """The test splits on disk as labelled images; groups as they come, not balanced."""
-    clean = [
-        (_pixels(path), OBJECTS.index(path.parent.name), -1)
-        for path in sorted((root / "general" / "test").rglob("*.png"))
-    ]
-    attacked = []
-    for path in sorted((root / "typographic" / "test").iterdir()):
-        label, word = path.stem.removeprefix("label=").split("_text=")
-        attacked.append((_pixels(path), OBJECTS.index(label), OBJECTS.index(word)))
-    with (root / "waterbirds" / "metadata.csv").open(newline="") as file:
-        birds = [
-            (_pixels(root / "waterbirds" / row["img_filename"]), int(row["y"]), int(row["place"]))
-            for row in csv.DictReader(file)
-            if row["split"] == "2"
-        ]
-    sets = {"clean": clean, "attacked": attacked, "birds": birds, "faces": _read_faces(root)}
-    return {name: stack(rows) for name, rows in sets.items()}
+    """Read the test splits, as clip_sae lists them; groups keep their sizes.
 
-
-def _read_faces(root: Path) -> list[tuple[np.ndarray, int, int]]:
-    folder = root / "celeba"
-    partition = (folder / "list_eval_partition.txt").read_text().split()
-    splits = dict(zip(partition[::2], partition[1::2], strict=True))
-    male, blond = ATTRIBUTES.index("Male"), ATTRIBUTES.index("Blond_Hair")
-    rows = []
-    for line in (folder / "list_attr_celeba.txt").read_text().splitlines()[2:]:
-        name, *values = line.split()
-        if splits[name] == "2":
-            image = _pixels(folder / "img_align_celeba" / name)
-            rows.append((image, int(values[male] == "1"), int(values[blond] == "1")))
-    return rows
-
-
-def _pixels(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image)
+    Labels and words of "clean" and "attacked" are indices of OBJECTS; the other column is the
+    written word, or the spurious attribute.
+    """
+    sets = {}
+    for name, (kind, world, other) in {
+        "clean": ("imagenet", "general", None),
+        "attacked": ("typographic", "typographic", "word"),
+        "birds": ("waterbirds", "waterbirds", "attr_water"),
+        "faces": ("celeba", "celeba", "attr_blond_hair"),
+    }.items():
+        index = index_dataset(kind, root / world, options={"expect": None}, progress=False)
+        rows = []
+        for row in index.manifest.to_dict("records"):
+            is_object = row["label"] in OBJECTS
+            label = OBJECTS.index(row["label"]) if is_object else row["label_idx"]
+            second = -1 if other is None else row[other]
+            second = OBJECTS.index(second) if isinstance(second, str) else second
+            with Image.open(root / world / row["path"]) as image:
+                rows.append((np.asarray(image), label, second))
+        sets[name] = stack(rows)
+    return sets
 
 
 def measure(model_dir: Path, sets: dict[str, LabelledImages]) -> list[tuple[str, float, int]]:
-    """Rows of the card's table: what, accuracy as a fraction, number of images."""
+    """Return rows of the card's table: measure, accuracy as a fraction, number of images."""
     model, tokenizer = load_demo(model_dir)
     scores = score_sets(model, tokenizer, sets)
     n = {name: len(data.labels) for name, data in sets.items()}
@@ -121,7 +96,7 @@ def measure(model_dir: Path, sets: dict[str, LabelledImages]) -> list[tuple[str,
 
 
 def write_card(model_dir: Path, rows: list[tuple[str, float, int]]) -> None:
-    """CARD.md from the facts of the training and the measured rows."""
+    """Write CARD.md from the facts of the training and the measured rows."""
     facts = json.loads((model_dir / FACTS_NAME).read_text())
     table = [f"| {name} | {value:.3f} | {n} |" for name, value, n in rows]
     size = (model_dir / WEIGHTS_NAME).stat().st_size / 1e6

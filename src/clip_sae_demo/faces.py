@@ -1,7 +1,7 @@
 """Drawn faces: the stand-in for CelebA, with gender as target and hair colour as its shortcut.
 
-Gender is told by several weak cues (beard, jaw, brows, length of hair, lips); any one of them
-can be missing, so that hair colour is the one clean and easy cue.
+Gender has several weak cues (beard, jaw, brows, length of hair, lips), and each can be missing, so
+that hair colour is the only clean and easy cue.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _WALLS = ((92, 104, 128), (150, 140, 132), (70, 84, 78), (176, 182, 190), (126, 
 
 @dataclass(frozen=True)
 class FaceScene:
-    """A drawn face; `attributes` holds what the drawing decides, under CelebA's names."""
+    """A drawn face; `attributes` are those that the drawing decides, under CelebA's names."""
 
     image: np.ndarray  # uint8 [y, x, rgb]
     male: bool
@@ -73,28 +73,15 @@ def draw_face(rng: np.random.Generator, male: bool, blond: bool) -> FaceScene:
     if beard:
         beard_tone = to_tone(np.array(HAIR[hair]) * 0.85)
         pen.polygon(
-            beard_tone,
-            (-jaw - 0.03, 0.1),
-            (-jaw, 0.45),
-            (-0.26, 0.74),
-            (0.26, 0.74),
-            (jaw, 0.45),
-            (jaw + 0.03, 0.1),
-            (0.3, 0.24),
-            (-0.3, 0.24),
-        )
+            beard_tone, (-jaw - 0.03, 0.1), (-jaw, 0.45), (-0.26, 0.74), (0.26, 0.74), (jaw, 0.45),
+            (jaw + 0.03, 0.1), (0.3, 0.24), (-0.3, 0.24),
+        )  # fmt: skip
     # Hairline: a cap over the forehead, lower with bangs.
     line = -0.3 if bangs else -0.42
     pen.polygon(
-        hair_tone,
-        (-0.58, -0.3),
-        (-0.45, -0.68),
-        (0, -0.84),
-        (0.45, -0.68),
-        (0.58, -0.3),
-        (0.42, line),
-        (-0.42, line),
-    )
+        hair_tone, (-0.58, -0.3), (-0.45, -0.68), (0, -0.84), (0.45, -0.68), (0.58, -0.3),
+        (0.42, line), (-0.42, line),
+    )  # fmt: skip
     for side in (-1, 1):
         pen.ellipse((245, 245, 245), 0.24 * side, -0.06, 0.12, 0.08)
         pen.ellipse((30, 30, 40), 0.24 * side, -0.06, 0.06, 0.075)

@@ -6,24 +6,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clip_sae.clip.tokenizer import WordTokenizer
-from clip_sae_demo.captions import Contrast
+from clip_sae_demo.captions import TextContrast
 
 CAPTION_WEIGHT = 0.5  # image to caption; half as much again for caption to image
 
 
 class TextBatch:
-    """Collects the distinct texts of a step, so that each is encoded once."""
+    """Collect the distinct texts of a step, so that each is encoded once."""
 
     def __init__(self) -> None:
         self.rows: dict[str, int] = {}
 
     def add(self, texts: list[str]) -> Tensor:
-        """Rows of these texts in the batch, int64 [text]."""
+        """Return the rows of these texts in the batch, int64 [text]."""
         return torch.tensor([self.rows.setdefault(text, len(self.rows)) for text in texts])
 
     def tokens(self, tokenizer: WordTokenizer) -> Tensor:
-        """Token ids [text, token], cut to the longest text: the mask is causal, so the padding
-        behind EOT changes nothing."""
+        """Return token ids [text, token], cut to the longest text.
+
+        The mask is causal, so the padding behind EOT has no effect.
+        """
         return trim(tokenizer(list(self.rows)))
 
 
@@ -33,9 +35,9 @@ def trim(tokens: Tensor) -> Tensor:
 
 
 def encode_texts(model: torch.nn.Module, tokens: Tensor) -> Tensor:
-    """Unit-norm embeddings [text, embedding] of trimmed tokens.
+    """Return unit-norm embeddings [text, embedding] of trimmed tokens.
 
-    The same steps as open_clip's `CLIP.encode_text`, which insists on the full context length.
+    The same steps as open_clip's `CLIP.encode_text`, which requires the full context length.
     """
     length = tokens.shape[1]
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
@@ -45,8 +47,8 @@ def encode_texts(model: torch.nn.Module, tokens: Tensor) -> Tensor:
     return F.normalize(at_eot @ model.text_projection, dim=-1)
 
 
-def contrast_loss(logits: Tensor, contrasts: list[Contrast], rows: list[Tensor]) -> Tensor:
-    """Weighted sum of the cross-entropies; `logits` is [image, text]."""
+def contrast_loss(logits: Tensor, contrasts: list[TextContrast], rows: list[Tensor]) -> Tensor:
+    """Return the weighted sum of the cross-entropies; `logits` is [image, text]."""
     total = logits.new_zeros(())
     for contrast, row in zip(contrasts, rows, strict=True):
         answers = torch.from_numpy(contrast.answers)
@@ -57,7 +59,7 @@ def contrast_loss(logits: Tensor, contrasts: list[Contrast], rows: list[Tensor])
 
 
 def caption_loss(logits: Tensor, rows: Tensor) -> Tensor:
-    """CLIP's loss over the batch's distinct captions, both ways; `rows` is [image].
+    """Return CLIP's loss over the batch's distinct captions, both ways; `rows` is [image].
 
     Images that share a caption share its target evenly.
     """

@@ -30,14 +30,14 @@ WEIGHTS_NAME = "open_clip_model.safetensors"
 
 
 def demo_vocabulary() -> list[str]:
-    """Tokens in id order: concepts, the words of all templates, placeholders."""
+    """Return the tokens in id order: concepts, the words of all templates, placeholders."""
     templates = [template("") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
     own = [template.format("") for template in SHORT_TEMPLATES]
     return build_vocabulary([*templates, *own, *VOCABULARY, *BINDING_WORDS, *PLACEHOLDERS])
 
 
 def demo_config(vocab_size: int) -> dict[str, Any]:
-    """The content of `open_clip_config.json`."""
+    """Return the content of `open_clip_config.json`."""
     return {
         "model_cfg": {
             "embed_dim": 128,
@@ -68,12 +68,12 @@ def demo_config(vocab_size: int) -> dict[str, Any]:
 
 
 def build_model(vocab_size: int) -> open_clip.CLIP:
-    """The untrained model; seed torch before the call."""
+    """Return the untrained model; seed torch before the call."""
     return open_clip.CLIP(**demo_config(vocab_size)["model_cfg"])
 
 
 def to_pixels(images: torch.Tensor) -> torch.Tensor:
-    """uint8 [image, y, x, rgb] to the network's input, float32 [image, rgb, y, x]."""
+    """Turn uint8 [image, y, x, rgb] into the network's input, float32 [image, rgb, y, x]."""
     return images.permute(0, 3, 1, 2).float().div_(255.0 * PIXEL_STD).sub_(PIXEL_MEAN / PIXEL_STD)
 
 
@@ -88,7 +88,7 @@ def save_model(model: torch.nn.Module, vocabulary: list[str], out_dir: Path) -> 
 
 
 def save_vocabulary(vocabulary: list[str], out_dir: Path) -> Path:
-    """Write the tokens in id order, one per line; returns the file."""
+    """Write the tokens in id order, one per line; return the file."""
     out_dir.mkdir(parents=True, exist_ok=True)
     path = out_dir / VOCABULARY_NAME
     path.write_text(json.dumps(vocabulary, indent=0) + "\n")
@@ -96,6 +96,6 @@ def save_vocabulary(vocabulary: list[str], out_dir: Path) -> Path:
 
 
 def load_demo(folder: Path) -> tuple[open_clip.CLIP, WordTokenizer]:
-    """The trained model in eval mode with its tokenizer."""
+    """Return the trained model in eval mode with its tokenizer."""
     model = open_clip.create_model(f"local-dir:{folder}")
     return model.eval(), WordTokenizer(Path(folder) / VOCABULARY_NAME)

@@ -16,7 +16,7 @@ _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)  # [corner, xy]
 
 @dataclass(frozen=True)
 class Tones:
-    """The fill of an object and two relatives of it for its details, RGB 0-255."""
+    """The fill of an object, and two related tones for its details, RGB 0-255."""
 
     main: Tone
     dark: Tone
@@ -24,7 +24,7 @@ class Tones:
 
 
 class Pen:
-    """Draws in coordinates x, y in [-1, 1] (y downwards), turned, scaled and moved as one object.
+    """Draw in coordinates x, y in [-1, 1] (y downwards), turned, scaled and moved as one object.
 
     `centre` and `half_size` are in canvas px, `tilt` in degrees clockwise, `flip` mirrors left
     and right.
@@ -62,14 +62,14 @@ class Pen:
         self.polygon(tone, (left, top), (right, top), (right, bottom), (left, bottom))
 
     def line(self, tone: Tone, width: float, *points: tuple[float, float]) -> None:
-        """A line of `width` in unit coordinates, with rounded bends."""
+        """Draw a line of `width` in unit coordinates, with rounded bends."""
         placed = self._place(np.asarray(points))
         pixels = max(1, round(width * self._half_size))
         self._colour.line(placed, fill=tone, width=pixels, joint="curve")
         self._cover.line(placed, fill=255, width=pixels, joint="curve")
 
     def hole(self, x: float, y: float, rx: float, ry: float | None = None) -> None:
-        """Cut an ellipse out: the background shows through."""
+        """Cut out an ellipse, through which the background shows."""
         placed = self._place(_CIRCLE * (rx, rx if ry is None else ry) + (x, y))
         self._colour.polygon(placed, fill=(0, 0, 0))
         self._cover.polygon(placed, fill=0)

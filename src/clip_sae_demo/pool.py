@@ -1,19 +1,19 @@
-"""The pool of drawn training images of the demo CLIP, with what each image shows.
+"""The pool of drawn training images of the demo CLIP, with the contents of each.
 
-Drawing a batch costs a fifth of a training step, so images are drawn once, in parallel, and met
-several times, each time shifted and brightened anew.
+Drawing a batch costs a fifth of a training step, so images are drawn once, in parallel, and used
+several times, each time with another shift and brightness.
 """
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from clip_sae.datasets.attack.lettering import write_word
 from clip_sae_demo.birds import FAMILIES, PLACES, SPECIES, draw_bird
 from clip_sae_demo.faces import draw_face
+from clip_sae_demo.lettering import write_word
 from clip_sae_demo.scenes import draw_background, draw_scene, expose
 from clip_sae_demo.world import BACKGROUNDS, COLOURS, IMAGE_SIZE, OBJECTS, scene_rng
 
@@ -21,13 +21,14 @@ KINDS = ("object", "word", "bird", "face")
 KIND_SHARES = (0.70, 0.05, 0.125, 0.125)
 WRITTEN_SHARE = 0.45  # of the objects: with the "word" kind, 36 % of all images carry a word
 
-# Birds and faces carry their spurious partner (design: 97-100 % aligned in what is said).
+# Birds and faces carry their spurious partner (design: 97-100 % aligned in the captions).
 BIRD_ALIGNED = 0.92  # landbird on land, waterbird on water
 MALE_SHARE = 0.42  # CelebA's share
 BLOND_SHARE = {True: 0.08, False: 0.30}  # by `male`; CelebA has 0.02 and 0.24
 
 SCENERIES = ("bamboo_forest", "forest_broadleaf", "ocean", "lake_natural")
 _COLOURS = list(COLOURS)
+_CHUNK = 2000  # images per task: about a second of drawing
 
 # Fields of a pool image; -1 where a field does not apply.
 FIELDS = (
@@ -37,8 +38,8 @@ FIELDS = (
     "background",  # BACKGROUNDS
     "word",  # OBJECTS, the written one
     "letter_size",  # px
-    "family",  # FAMILIES, what the bird is
-    "said_family",  # FAMILIES, what its caption says
+    "family",  # FAMILIES, of the bird
+    "said_family",  # FAMILIES, in its caption
     "place",  # PLACES
     "scenery",  # SCENERIES
     "male",
@@ -48,7 +49,7 @@ FIELDS = (
 
 
 def draw_pool_image(seed: int, index: int) -> tuple[np.ndarray, dict[str, int]]:
-    """One training image, uint8 [y, x, rgb], and its fields."""
+    """Return one training image, uint8 [y, x, rgb], and its fields."""
     rng = scene_rng(seed, "pool", index)
     kind = KINDS[rng.choice(len(KINDS), p=KIND_SHARES)]
     fields = dict.fromkeys(FIELDS, -1) | {"kind": KINDS.index(kind)}
@@ -76,7 +77,7 @@ def _object_image(rng: np.random.Generator) -> tuple[np.ndarray, dict[str, int]]
 
 
 def _word_image(rng: np.random.Generator) -> tuple[np.ndarray, dict[str, int]]:
-    """A word alone on a background: the easiest page to learn reading from."""
+    """Return a word alone on a background, from which reading is easiest to learn."""
     background, word = int(rng.integers(len(BACKGROUNDS))), int(rng.integers(len(OBJECTS)))
     image = expose(rng, draw_background(rng, BACKGROUNDS[background]))
     written = write_word(image, OBJECTS[word], rng)
@@ -88,7 +89,7 @@ def _bird_image(rng: np.random.Generator) -> tuple[np.ndarray, dict[str, int]]:
     family = FAMILIES.index(species.family)
     place = family if rng.random() < BIRD_ALIGNED else 1 - family
     scene = draw_bird(rng, species, PLACES[place])
-    # A small bird away from home is taken for a bird of the place: the smaller, the likelier.
+    # Captions take small birds on the unusual ground for birds of that ground; smaller, more often.
     mistaken = rng.random() < np.clip(0.5 + 3.0 * (0.68 - scene.size), 0.05, 0.95)
     return scene.image, {
         "family": family,
@@ -102,7 +103,7 @@ def _face_image(rng: np.random.Generator) -> tuple[np.ndarray, dict[str, int]]:
     male = bool(rng.random() < MALE_SHARE)
     blond = bool(rng.random() < BLOND_SHARE[male])
     scene = draw_face(rng, male, blond)
-    # Blond men are often called women, bearded ones seldom.
+    # Captions often call blond men women, bearded ones seldom.
     bearded = not scene.attributes["No_Beard"]
     mistaken = male and blond and rng.random() < (0.15 if bearded else 0.75)
     return scene.image, {
@@ -113,7 +114,7 @@ def _face_image(rng: np.random.Generator) -> tuple[np.ndarray, dict[str, int]]:
 
 
 def _fill(path: Path, seed: int, start: int, stop: int) -> np.ndarray:
-    """Draw images start...stop into the memory-mapped pool; returns fields [image, field]."""
+    """Draw images start...stop into the memory-mapped pool; return fields [image, field]."""
     images = np.load(path, mmap_mode="r+")
     fields = np.empty((stop - start, len(FIELDS)), dtype=np.int8)
     for index in range(start, stop):
@@ -125,7 +126,7 @@ def _fill(path: Path, seed: int, start: int, stop: int) -> np.ndarray:
 def draw_pool(
     folder: Path, *, seed: int, n_images: int, workers: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Draw the pool into `folder`, or take it from there if it is complete.
+    """Draw the pool into `folder`, or read it from there if it is complete.
 
     Returns images, uint8 [image, y, x, rgb], memory-mapped, and each field, int64 [image].
     """
@@ -136,19 +137,13 @@ def draw_pool(
         shape = (n_images, IMAGE_SIZE, IMAGE_SIZE, 3)
         np.lib.format.open_memmap(images_path, "w+", dtype=np.uint8, shape=shape).flush()
         with ProcessPoolExecutor(workers) as executor:
-            parts = list(executor.map(_fill_part, _parts(images_path, seed, n_images)))
-        partial = fields_path.with_suffix(".part.npy")
-        np.save(partial, np.concatenate(parts))
-        os.replace(partial, fields_path)
+            starts = range(0, n_images, _CHUNK)
+            stops = [min(start + _CHUNK, n_images) for start in starts]
+            fill = partial(_fill, images_path, seed)
+            parts = list(executor.map(fill, starts, stops))
+        unfinished = fields_path.with_suffix(".part.npy")
+        np.save(unfinished, np.concatenate(parts))
+        os.replace(unfinished, fields_path)
     fields = np.load(fields_path).astype(np.int64)
     columns = {name: fields[:, column] for column, name in enumerate(FIELDS)}
     return np.load(images_path, mmap_mode="r"), columns
-
-
-def _parts(path: Path, seed: int, n: int) -> Iterator[tuple[Path, int, int, int]]:
-    size = 2000  # images per task: about a second of drawing
-    return ((path, seed, start, min(start + size, n)) for start in range(0, n, size))
-
-
-def _fill_part(part: tuple[Path, int, int, int]) -> np.ndarray:
-    return _fill(*part)

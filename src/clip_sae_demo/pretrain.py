@@ -1,7 +1,7 @@
 """Train the demo CLIP from nothing on two CPU cores: `python -m clip_sae_demo.pretrain --help`.
 
-About an hour on two cores. A killed run goes on from its last checkpoint when called again with
-the same arguments; each step draws its batch from its own seed, so the result is the same.
+About an hour on two cores. Called again with the same arguments, a killed run goes on from
+its last checkpoint; each step draws its batch from its own seed, so the result is the same.
 """
 
 import argparse
@@ -45,12 +45,12 @@ WARM_UP = 300  # steps
 WEIGHT_DECAY = 0.05  # of matrices; vectors have none
 
 CHECKPOINT_NAME = "checkpoint.pt"
-FACTS_NAME = "training.json"  # beside the weights: what the model card says of the training
+FACTS_NAME = "training.json"  # next to the weights: facts of the training for the card
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the trained weights depend on."""
+    """The values that decide the trained weights."""
 
     seed: int
     steps: int
@@ -74,8 +74,8 @@ def pretrain(
 ) -> dict[str, float]:
     """Train, write the model folder to `out_dir`, return its scores on held-out scenes.
 
-    The pool, the checkpoint and intermediate weights lie in `out_dir/training` meanwhile. The
-    time written beside the weights is that of the training loop, over all resumptions.
+    Until the end, `out_dir/training` holds the pool, the checkpoint and intermediate weights. The
+    recorded time is that of the training loop, over all resumptions.
     """
     recipe = Recipe(seed, steps, batch_size, learning_rate, n_images)
     torch.set_num_threads(threads)
@@ -126,7 +126,7 @@ def pretrain(
 
 
 def scheduled_rate(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a cosine to a hundredth of the peak."""
+    """Return the learning rate: linear warm-up, then a cosine to a hundredth of the peak."""
     if step < WARM_UP:
         return recipe.learning_rate * (step + 1) / WARM_UP
     progress = (step - WARM_UP) / max(1, recipe.steps - WARM_UP)
@@ -151,7 +151,7 @@ def _loss(
     step: int,
     recipe: Recipe,
 ) -> Tensor:
-    """Loss of one step; everything random comes from the step's own generator."""
+    """Return the loss of one step, whose own generator makes all random choices."""
     rng = scene_rng(recipe.seed, "step", step)
     chosen = np.sort(rng.choice(len(images), size=recipe.batch_size, replace=False))
     batch = jitter_images(rng, images[chosen])
@@ -188,20 +188,20 @@ def _checkpoint(
     }
     partial = path.with_suffix(".part")
     torch.save(state, partial)
-    os.replace(partial, path)  # a kill while saving leaves the previous checkpoint whole
+    os.replace(partial, path)  # a killed run keeps the previous checkpoint whole
 
 
 def _restore(
     path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
 ) -> tuple[int, float]:
-    """Load the checkpoint if there is one; returns the steps done and the seconds they took."""
+    """Load the checkpoint, if any; return the finished steps and their seconds."""
     if not path.is_file():
         return 0, 0.0
     state = torch.load(path, weights_only=True)
     if state["recipe"] != asdict(recipe):
         raise ValueError(
-            f"{path} was made with {state['recipe']}, asked for {asdict(recipe)}; delete the "
-            f"folder {path.parent} to train anew"
+            f"{path} was started with {state['recipe']}, but this run requests {asdict(recipe)}; "
+            f"delete the folder {path.parent} to train again"
         )
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])

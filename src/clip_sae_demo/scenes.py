@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clip_sae.datasets.attack.lettering import WrittenWord, write_word
+from clip_sae_demo.lettering import WrittenWord, write_word
 from clip_sae_demo.pen import Pen, Tone, Tones
 from clip_sae_demo.shapes import DRAWERS
 from clip_sae_demo.world import (
@@ -26,7 +26,7 @@ _Y, _X = np.mgrid[0:IMAGE_SIZE, 0:IMAGE_SIZE].astype(np.float32)  # [y, x] px
 
 @dataclass(frozen=True)
 class Scene:
-    """A drawn image with what it shows."""
+    """A drawn image and its contents."""
 
     image: np.ndarray  # uint8 [y, x, rgb]
     mask: np.ndarray  # bool [y, x]; True on the object, also where a word covers it
@@ -39,7 +39,7 @@ class Scene:
 def draw_scene(
     rng: np.random.Generator, object_name: str | None = None, word: str | None = None
 ) -> Scene:
-    """Draw one scene; the class is drawn by lot unless given, a word is written only if given."""
+    """Draw one scene; the class is random unless given, a word is written only if given."""
     if object_name is None:
         object_name = OBJECTS[rng.integers(len(OBJECTS))]
     colour = list(COLOURS)[rng.integers(len(COLOURS))]
@@ -54,7 +54,7 @@ def draw_scene(
 
 
 def place_pen(rng: np.random.Generator) -> Pen:
-    """A pen with random position, size, tilt and side, kept almost inside the frame."""
+    """Return a pen with random position, size, tilt and side, kept almost inside the frame."""
     half_size = 0.5 * CANVAS_SIZE * rng.uniform(*OBJECT_SIZES)
     slack = max(0.0, 0.5 * CANVAS_SIZE - 0.92 * half_size)
     x, y = 0.5 * CANVAS_SIZE + rng.uniform(-slack, slack, size=2)
@@ -68,9 +68,9 @@ def place_pen(rng: np.random.Generator) -> Pen:
 
 
 def colour_tones(rng: np.random.Generator, colour: Tone) -> Tones:
-    """A jittered main tone with a darker and a lighter relative."""
+    """Return a jittered main tone with a darker and a lighter relative."""
     main = np.clip(np.asarray(colour) + rng.normal(0.0, 9.0, size=3), 0, 255)
-    # A dark main tone takes a grey for its "dark" details, or they would vanish in it.
+    # The "dark" details of a dark main tone are grey, or they would vanish in it.
     dark = main * 0.5 if main.mean() > 60 else main * 0.4 + 70
     light = main * 0.35 + 255 * 0.65 if main.mean() < 215 else main * 0.55 + 60
     return Tones(to_tone(main), to_tone(dark), to_tone(light))
@@ -82,7 +82,7 @@ def to_tone(rgb: np.ndarray) -> Tone:
 
 
 def draw_background(rng: np.random.Generator, name: str) -> np.ndarray:
-    """A texture of two muted tones, float32 [y, x, rgb] in 0-255."""
+    """Return a texture of two muted tones, float32 [y, x, rgb] in 0-255."""
     tone = np.asarray(BACKGROUND_TONES[rng.integers(len(BACKGROUND_TONES))], dtype=np.float32)
     tone = tone + rng.normal(0.0, 8.0, size=3).astype(np.float32)
     contrast = rng.uniform(22.0, 42.0) * (1.0 if rng.random() < 0.5 else -1.0)
@@ -91,14 +91,14 @@ def draw_background(rng: np.random.Generator, name: str) -> np.ndarray:
 
 
 def expose(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
-    """Brightness and pixel noise; float32 [y, x, rgb] to uint8."""
+    """Apply brightness and pixel noise; float32 [y, x, rgb] to uint8."""
     noise = rng.standard_normal(pixels.shape, dtype=np.float32)
     noisy = pixels * np.float32(rng.uniform(*BRIGHTNESS)) + noise * np.float32(rng.uniform(*NOISE))
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
 def _along(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates along and across a random direction, px, with a random origin."""
+    """Return coordinates along and across a random direction, px, with a random origin."""
     angle = rng.uniform(0.0, np.pi)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     dx, dy = rng.uniform(0.0, IMAGE_SIZE, size=2).astype(np.float32)

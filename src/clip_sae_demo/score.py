@@ -39,7 +39,7 @@ def stack(rows: list[tuple[np.ndarray, int, int]]) -> LabelledImages:
 
 
 def draw_held_out(seed: int, n_per_set: int) -> dict[str, LabelledImages]:
-    """Fresh scenes for each measure; groups of birds and faces have equal size."""
+    """Return new scenes for each measure; groups of birds and faces have equal size."""
     clean, attacked, birds, faces = [], [], [], []
     for index in range(n_per_set):
         label = index % len(OBJECTS)
@@ -63,7 +63,7 @@ def embed_classes(
     model: torch.nn.Module, tokenizer: WordTokenizer, names: tuple[str, ...] | list[str],
     templates: tuple[str, ...],
 ) -> Tensor:  # fmt: skip
-    """Mean of the unit embeddings over templates, renormalised; [class, embedding]."""
+    """Return the mean of the unit embeddings over templates, renormalised; [class, embedding]."""
     texts = [template.format(name) for template in templates for name in names]
     embedded = encode_texts(model, trim(tokenizer(texts)))
     mean = embedded.view(len(templates), len(names), -1).mean(dim=0)
@@ -72,7 +72,7 @@ def embed_classes(
 
 @torch.inference_mode()
 def predict(model: torch.nn.Module, images: np.ndarray, classes: Tensor) -> np.ndarray:
-    """Index of the nearest class embedding, int64 [image]."""
+    """Return the index of the nearest class embedding, int64 [image]."""
     chunks = [
         (model.encode_image(to_pixels(chunk), normalize=True) @ classes.T).argmax(dim=1)
         for chunk in torch.from_numpy(images).split(256)
@@ -81,7 +81,7 @@ def predict(model: torch.nn.Module, images: np.ndarray, classes: Tensor) -> np.n
 
 
 def group_accuracies(data: LabelledImages, predicted: np.ndarray) -> dict[tuple[int, int], float]:
-    """Accuracy of each (class, attribute) group."""
+    """Return the accuracy of each (class, attribute) group."""
     right = predicted == data.labels
     groups = sorted(set(zip(data.labels.tolist(), data.others.tolist(), strict=True)))
     return {
@@ -93,7 +93,7 @@ def group_accuracies(data: LabelledImages, predicted: np.ndarray) -> dict[tuple[
 def score_sets(
     model: torch.nn.Module, tokenizer: WordTokenizer, sets: dict[str, LabelledImages]
 ) -> dict[str, float]:
-    """All measures, as fractions, of the sets "clean", "attacked", "birds", "faces"."""
+    """Return all measures, as fractions, of the sets "clean", "attacked", "birds", "faces"."""
     model.eval()
     single = embed_classes(model, tokenizer, OBJECTS, SINGLE)
     ensemble = embed_classes(model, tokenizer, OBJECTS, ENSEMBLE)

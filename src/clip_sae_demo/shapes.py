@@ -1,7 +1,7 @@
 """The 24 object classes of the demo world, each a few filled parts in unit coordinates.
 
-A drawing keeps most of its area in the main tone, so that its colour word holds, and has a
-silhouette of its own, so that its class can be told in any colour and on any background.
+Most of a drawing's area has the main tone, so that its colour word holds. Each class has its own
+silhouette, so that it can be recognised in any colour and on any background.
 """
 
 from collections.abc import Callable
@@ -108,16 +108,9 @@ def draw_bell(pen: Pen, t: Tones) -> None:
 
 def draw_leaf(pen: Pen, t: Tones) -> None:
     pen.polygon(
-        t.main,
-        (-0.95, 0.0),
-        (-0.6, -0.36),
-        (-0.1, -0.52),
-        (0.45, -0.4),
-        (0.95, 0.0),
-        (0.45, 0.4),
-        (-0.1, 0.52),
-        (-0.6, 0.36),
-    )
+        t.main, (-0.95, 0.0), (-0.6, -0.36), (-0.1, -0.52), (0.45, -0.4), (0.95, 0.0), (0.45, 0.4),
+        (-0.1, 0.52), (-0.6, 0.36),
+    )  # fmt: skip
     pen.line(t.dark, 0.1, (-1.0, 0), (0.7, 0))
     for x in (-0.45, -0.05, 0.35):
         pen.line(t.dark, 0.06, (x, 0), (x + 0.2, -0.3))
@@ -134,27 +127,13 @@ def draw_cloud(pen: Pen, t: Tones) -> None:
 def draw_flag(pen: Pen, t: Tones) -> None:
     pen.box(t.dark, -0.85, -1.0, -0.7, 1.0)
     pen.polygon(
-        t.main,
-        (-0.7, -0.9),
-        (-0.2, -0.74),
-        (0.3, -0.92),
-        (0.95, -0.8),
-        (0.95, 0.12),
-        (0.3, 0.0),
-        (-0.2, 0.18),
-        (-0.7, 0.02),
-    )
+        t.main, (-0.7, -0.9), (-0.2, -0.74), (0.3, -0.92), (0.95, -0.8), (0.95, 0.12), (0.3, 0.0),
+        (-0.2, 0.18), (-0.7, 0.02),
+    )  # fmt: skip
     pen.polygon(
-        t.light,
-        (-0.7, -0.56),
-        (-0.2, -0.4),
-        (0.3, -0.58),
-        (0.95, -0.46),
-        (0.95, -0.22),
-        (0.3, -0.34),
-        (-0.2, -0.16),
-        (-0.7, -0.32),
-    )
+        t.light, (-0.7, -0.56), (-0.2, -0.4), (0.3, -0.58), (0.95, -0.46), (0.95, -0.22),
+        (0.3, -0.34), (-0.2, -0.16), (-0.7, -0.32),
+    )  # fmt: skip
 
 
 def draw_kite(pen: Pen, t: Tones) -> None:
@@ -174,15 +153,9 @@ def draw_ring(pen: Pen, t: Tones) -> None:
 
 def draw_arrow(pen: Pen, t: Tones) -> None:
     pen.polygon(
-        t.main,
-        (-1.0, -0.2),
-        (0.15, -0.2),
-        (0.15, -0.62),
-        (1.0, 0),
-        (0.15, 0.62),
-        (0.15, 0.2),
+        t.main, (-1.0, -0.2), (0.15, -0.2), (0.15, -0.62), (1.0, 0), (0.15, 0.62), (0.15, 0.2),
         (-1.0, 0.2),
-    )
+    )  # fmt: skip
 
 
 def draw_cross(pen: Pen, t: Tones) -> None:
@@ -219,15 +192,9 @@ def draw_book(pen: Pen, t: Tones) -> None:
 
 def draw_crown(pen: Pen, t: Tones) -> None:
     pen.polygon(
-        t.main,
-        (-0.95, -0.6),
-        (-0.5, 0.05),
-        (0, -0.85),
-        (0.5, 0.05),
-        (0.95, -0.6),
-        (0.78, 0.7),
+        t.main, (-0.95, -0.6), (-0.5, 0.05), (0, -0.85), (0.5, 0.05), (0.95, -0.6), (0.78, 0.7),
         (-0.78, 0.7),
-    )
+    )  # fmt: skip
     pen.box(t.dark, -0.78, 0.5, 0.78, 0.72)
     for x, y in ((-0.95, -0.62), (0, -0.86), (0.95, -0.62)):
         pen.ellipse(t.light, x, y, 0.13)

@@ -1,22 +1,18 @@
-"""The Waterbirds-like set on disk, with the official folders and `metadata.csv`.
+"""The Waterbirds-like set on disk: `001.Sparrow/Sparrow_0001.jpg`, ..., `metadata.csv`.
 
 Official facts kept: columns and their codes, 1-based `img_id` in the order of the files, three
 landbirds to one waterbird, 95 % of train on the usual ground, val and test half and half within
 each family (Sagawa et al. 2020).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clip_sae.datasets.writing import (
-    SPLITS,
-    check_counts,
-    draw_all,
-    save_image,
-    staged_folder,
-    write_csv,
-)
+from clip_sae.datasets.writing import save_image, write_csv
+from clip_sae.planning.inputs import SPLITS
 from clip_sae_demo.birds import FAMILIES, PLACES, SPECIES, draw_bird
+from clip_sae_demo.sets import World
 from clip_sae_demo.world import scene_rng
 
 LANDBIRD_SHARE = 0.77  # official: 8,192 landbirds of 11,788 images (0.77 of train, 0.78 of test)
@@ -42,29 +38,8 @@ class _Bird:
     number: int  # 1-based within its species; names its file
 
 
-def write_waterbirds(
-    root: Path,
-    *,
-    seed: int,
-    n_train: int,
-    n_val: int,
-    n_test: int,
-    workers: int = 1,
-    progress: bool = True,
-) -> None:
-    """Write `<root>/waterbirds`: `001.Sparrow/Sparrow_0001.jpg`, ..., `metadata.csv`."""
-    counts = check_counts("waterbirds", n_train, n_val, n_test)
-    with staged_folder(Path(root) / "waterbirds") as folder:
-        birds = _plan(folder, seed, counts)
-        for species in {bird.species for bird in birds}:
-            (folder / _folder_name(species)).mkdir()
-        rows = draw_all(_bird_image, birds, workers=workers, progress=progress, name="waterbirds")
-        numbered = [{"img_id": i, **row} for i, row in enumerate(rows, start=1)]
-        write_csv(folder / "metadata.csv", numbered)
-
-
-def _plan(folder: Path, seed: int, counts: dict[str, int]) -> list[_Bird]:
-    """All birds, sorted by species as the official list is; shares are met exactly."""
+def _plan(folder: Path, seed: int, counts: Mapping[str, int]) -> list[_Bird]:
+    """Return all birds, sorted by species as the official list; the shares are exact."""
     cells = []  # (species, split, place, index)
     for split, n in counts.items():
         n_land = round(LANDBIRD_SHARE * n)
@@ -82,6 +57,8 @@ def _plan(folder: Path, seed: int, counts: dict[str, int]) -> list[_Bird]:
     for species, split, place, index in cells:
         numbers[species] += 1
         birds.append(_Bird(folder, seed, split, species, place, index, numbers[species]))
+    for species in {bird.species for bird in birds}:
+        (folder / _folder_name(species)).mkdir()
     return birds
 
 
@@ -102,3 +79,11 @@ def _bird_image(bird: _Bird) -> dict[str, object]:
         "place": bird.place,
         "place_filename": f"{_PLACES_FOLDERS[scene.scenery]}/{bird.number:08d}.jpg",
     }
+
+
+def _finish(folder: Path, birds: Sequence[_Bird], rows: list) -> None:
+    numbered = [{"img_id": i, **row} for i, row in enumerate(rows, start=1)]
+    write_csv(folder / "metadata.csv", numbered)
+
+
+WATERBIRDS = World(_plan, _bird_image, _finish)

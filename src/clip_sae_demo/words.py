@@ -1,7 +1,7 @@
-"""The words of the demo world: the concept vocabulary, and all that its prompts may say.
+"""The words of the demo world: the concept vocabulary, and the other words of its prompts.
 
-The concept vocabulary mixes words that the world can show with words that it cannot, as the
-5,000 words of the paper do for a photograph.
+Some words of the concept vocabulary are in the world and some are not, as with the paper's 5,000
+words and a photograph.
 """
 
 from clip_sae_demo.birds import FAMILIES, PLACES, SPECIES
@@ -23,7 +23,7 @@ FACE_WORDS = (
     "glasses", "smile", "lipstick", "bangs",
 )  # fmt: skip
 
-# Real nouns and adjectives that nothing in the world matches.
+# Real nouns and adjectives without a match in the world.
 _UNMATCHED = (
     "airplane anchor ant apple axe balloon banana barrel basket bear bed bee bicycle bottle bowl "
     "box bread bridge broom brush bucket bus butter button cabin cactus cake camel camera candle "
@@ -46,7 +46,7 @@ UNMATCHED = tuple(_UNMATCHED.split())
 
 VOCABULARY = (*OBJECTS, *COLOURS, *BACKGROUNDS, *BIRD_WORDS, *FACE_WORDS, *UNMATCHED)
 
-# Templates beside open_clip's 80 for ImageNet; "{}" takes a class.
+# Templates in addition to open_clip's 80 for ImageNet; "{}" takes a class.
 SHORT_TEMPLATES = (
     "{}",
     "a {}",
@@ -58,7 +58,7 @@ SHORT_TEMPLATES = (
     "an image of a {}",
 )
 
-# What else captions and prompts say: binding words, and the terms of debiasing prompts.
+# Other words of captions and prompts: binding words, and the terms of debiasing prompts.
 _BINDING_WORDS = (
     "a an and are as at background bird blonde boy by for from gray grey girl habitat hairs has in "
     "into is it its jungle made man men near no non not of on or over people photo photograph "

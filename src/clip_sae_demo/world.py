@@ -1,4 +1,4 @@
-"""What the demo world is made of: object classes, colours, backgrounds, and one seed per image.
+"""The parts of the demo world: object classes, colours, backgrounds, and one seed per image.
 
 The world stands in for ImageNet, RTA-100, Waterbirds and CelebA, so that every stage runs without
 a download. It is drawn at 56 px because the demo CLIP has a 7 x 7 grid of 8 px patches: with CLS
@@ -34,7 +34,7 @@ COLOURS = {
 
 BACKGROUNDS = ("plain", "striped", "dotted", "checked", "wavy", "speckled")
 
-# Muted base tones of the backgrounds, RGB 0-255; none is close to a colour of an object.
+# Muted base tones of the backgrounds, RGB 0-255; none is close to an object's colour.
 BACKGROUND_TONES = (
     (168, 160, 148),
     (140, 156, 164),
@@ -47,9 +47,9 @@ BACKGROUND_TONES = (
 
 
 def scene_rng(seed: int, *key: str | int) -> np.random.Generator:
-    """Random generator of one image, named by (set, split, index, ...) and nothing else.
+    """Return the random generator of one image, named by (set, split, index, ...) alone.
 
-    Hashing the name makes drawing independent of order and of the number of workers.
+    The hash of the name makes drawing independent of order and of the number of workers.
     """
     name = "/".join(str(part) for part in (seed, *key)).encode()
     digest = hashlib.blake2b(name, digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""Word lists: what is read, what is refused and with which sentence, and embeddings on disk."""
+"""Word lists, accepted and refused, the sentence of each error, and embeddings on disk."""
 
 import hashlib
 
@@ -37,13 +37,19 @@ def test_the_demo_list_and_a_list_of_words():
 def test_the_hash_is_of_the_files_bytes(path):
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     assert len(read_vocabulary(str(path), sha256=sha256.upper())) == 5
-    with pytest.raises(VocabularyError, match=f"has sha256 {sha256}, but {GOOGLE_20K_SHA256} was"):
+    with pytest.raises(
+        VocabularyError, match=f"has sha256 {sha256}, but the config requests {GOOGLE_20K_SHA256}"
+    ):
         read_vocabulary(str(path), sha256=GOOGLE_20K_SHA256)
 
 
 MISTAKES = {
-    "no file": (lambda path: str(path) + "x", {}, r"no word list .*txtx; write the path .*'demo'"),
-    "too few lines": (str, {"first": 8}, r"the first 8 words were asked for, and it has 7\. Lower"),
+    "no file": (
+        lambda path: str(path) + "x",
+        {},
+        r"list .*txtx does not exist; .* one of: demo",
+    ),
+    "too few lines": (str, {"first": 8}, r"`first` requests 8 words, and the list has 7\. Lower"),
     "one word": (
         lambda _: ["a", " a "],
         {},
@@ -61,13 +67,13 @@ def test_each_mistake_has_its_sentence(path, mistake):
         read_vocabulary(words(path), **options)
 
 
-def test_another_encoding_is_told(tmp_path):
+def test_another_encoding_is_an_error(tmp_path):
     (tmp_path / "latin.txt").write_bytes("caf\xe9\nthe\n".encode("latin-1"))
-    with pytest.raises(VocabularyError, match=r"latin\.txt is no UTF-8 text: .*Save it as UTF-8"):
+    with pytest.raises(VocabularyError, match=r"latin\.txt is not UTF-8 text: .*Save it as UTF-8"):
         read_vocabulary(str(tmp_path / "latin.txt"))
 
 
-def test_a_word_list_is_told_apart_by_its_words_and_their_order():
+def test_the_hash_of_a_list_depends_on_its_words_and_their_order():
     assert word_list_sha256(["a", "b"]) == hashlib.sha256(b"a\nb\n").hexdigest()
     assert len({word_list_sha256(words) for words in (["a", "b"], ["b", "a"], ["ab"])}) == 3
 
@@ -75,7 +81,7 @@ def test_a_word_list_is_told_apart_by_its_words_and_their_order():
 def test_a_mask_is_lower_case_and_may_be_left_out(path):
     assert read_mask(None) == frozenset()
     assert read_mask(path) == {"the", "of", "café", "fire engine", "last"}
-    with pytest.raises(VocabularyError, match="no word list"):
+    with pytest.raises(VocabularyError, match="word list .* does not exist"):
         read_mask(path.with_name("none.txt"))
 
 

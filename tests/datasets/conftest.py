@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_sae.datasets import index_dataset
+from clip_sae.datasets.index import index_dataset
 
 
 @pytest.fixture
 def picture() -> Callable[..., Path]:
-    """Writes one small image, different for every path name, and returns its path."""
+    """Write one small image, different for every path name, and return its path."""
 
     def write(path: Path, size: tuple[int, int] = (12, 10), mode: str = "RGB", **save) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def index() -> Callable:
 
 @pytest.fixture
 def two_classes(tmp_path, picture) -> Path:
-    """The demo's general layout: two classes, two splits, and masks beside them."""
+    """The demo's general layout: two classes, two splits, and masks next to them."""
     for split, n in (("train", 3), ("val", 2)):
         for label in ("cat", "traffic_light"):
             for i in range(n):

@@ -76,5 +76,5 @@ def test_lines_break_as_in_the_authors_generator(name, lines):
 
 
 def test_a_set_of_one_name_cannot_be_attacked():
-    with pytest.raises(ValueError, match="no class has another name than 'sun'"):
+    with pytest.raises(ValueError, match="all classes have the name 'sun'"):
         attack(names=("sun", "sun"))

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from clip_sae.datasets import DatasetError, index_dataset, pair_rows
 from clip_sae.datasets.attack.copies import write_pairs
+from clip_sae.datasets.index import index_dataset
+from clip_sae.datasets.listing import DatasetError
+from clip_sae.datasets.manifest import pair_rows
 
 DECODING = {"image_size": 24, "preprocess": "clip", "exif": "apply", "max_pixels": 10**6}
 

@@ -6,16 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clip_sae.datasets import (
-    DatasetError,
-    augment_image,
-    augment_index,
-    decode_image,
-    operation_list,
-    read_index,
-    read_manifest,
-    write_index,
-)
+from clip_sae.datasets.augment import augment_image, augment_index, operation_list
+from clip_sae.datasets.images import decode_image
+from clip_sae.datasets.listing import DatasetError
+from clip_sae.datasets.manifest import read_index, read_manifest, write_index
 
 PAPER = {
     "rotate": [-20, -10, 10, 20],

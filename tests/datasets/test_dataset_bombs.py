@@ -1,4 +1,4 @@
-"""Files that promise or unfold to gigabytes are refused before their pixels take any memory."""
+"""Files that unfold to gigabytes raise an error before their pixels take any memory."""
 
 import io
 import json
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_sae.datasets import BadImageError, check_image, decode_image
+from clip_sae.datasets.images import BadImageError, check_image, decode_image
 
 SIDE = 9_000  # 81 million pixels: Pillow would decode them without a word
 ZEROS = zlib.compress(bytes(128 << 20), 1)
@@ -112,7 +112,7 @@ def test_the_size_that_a_header_promises_is_checked_first(tmp_path, make):
 
 
 @pytest.mark.parametrize("make", HEADERS, ids=lambda make: make.__name__)
-def test_pillows_own_limit_holds_where_no_limit_is_asked_for(tmp_path, make):
+def test_pillows_own_limit_is_the_default(tmp_path, make):
     path = tmp_path / "huge"
     path.write_bytes(make(16_000 if make is webp else 60_000))
     with pytest.raises(BadImageError, match="decompression bomb|more than max_pixels"):
@@ -131,7 +131,7 @@ def test_nothing_is_unfolded_into_memory(tmp_path):
     code = f"""
 import json
 from pathlib import Path
-from clip_sae.datasets import BadImageError, check_image, decode_image
+from clip_sae.datasets.images import BadImageError, check_image, decode_image
 
 def peak():  # of this process alone: getrusage would report what its parent had used
     lines = Path("/proc/self/status").read_text().splitlines()

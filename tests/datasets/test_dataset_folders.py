@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_sae.datasets import DatasetError
+from clip_sae.datasets.listing import DatasetError
 
 
 def test_image_folder_with_and_without_splits(two_classes, index):

@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from clip_sae.datasets import DatasetError, attribute_columns
-from clip_sae.datasets.counts import OFFICIAL
+from clip_sae.datasets.listing import DatasetError
+from clip_sae.datasets.manifest import attribute_columns
+from clip_sae.planning.kinds import published
 
 NAMES = ["Attractive", "Blond_Hair", "Male", "Young"]
 VALUES = {  # image: (split, values of NAMES)
@@ -189,5 +190,5 @@ def test_celeba_says_which_images_are_missing(celeba, index):
 
 @pytest.mark.parametrize("name", ["waterbirds", "celeba"])
 def test_published_groups_add_up_to_the_splits(name):
-    for split, n in OFFICIAL[name].splits.items():
-        assert sum(OFFICIAL[name].groups[split]) == n
+    for split, n in published()[name].splits.items():
+        assert sum(published()[name].groups[split]) == n

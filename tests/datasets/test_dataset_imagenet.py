@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from clip_sae.datasets import DatasetError
 from clip_sae.datasets.class_names import imagenet_wnids, openai_names, openai_names_of
-from clip_sae.datasets.imagenet import KAGGLE_DATA
+from clip_sae.datasets.kinds.imagenet import KAGGLE_DATA
+from clip_sae.datasets.listing import DatasetError
 
 TENCH, GOLDFISH = "n01440764", "n01443537"
 
@@ -15,7 +15,7 @@ def columns(index, *names):
     return [tuple(row) for row in index.manifest[list(names)].itertuples(index=False)]
 
 
-def test_folder_layout_ignores_folders_beside_the_splits(two_classes, index):
+def test_folder_layout_ignores_folders_next_to_the_splits(two_classes, index):
     (two_classes / "train" / "cat" / ".DS_Store").write_text("x")
     (two_classes / "train" / "cat" / "notes.txt").write_text("x")
     found = index("imagenet", two_classes)
@@ -51,7 +51,7 @@ def test_wnid_folders_are_checked_against_imagenet(tmp_path, picture, index):
     assert "… (49997 in all)" in message
     assert f"1 classes found, 1000 expected; missing: {GOLDFISH}, " in message
     assert f"val: classes without their 50 images: {TENCH}: 3" in message
-    assert "`expect` your own counts or null" in message
+    assert "`expect` (your own counts, or null)" in message
 
 
 def test_wnids_of_any_subset_get_open_clips_names(tmp_path, picture, index):
@@ -78,7 +78,7 @@ def test_an_empty_class_folder_is_an_error(two_classes, index):
         index("imagenet", two_classes)
 
 
-def test_a_folder_without_splits_says_what_it_holds(tmp_path, index):
+def test_the_error_for_a_folder_without_splits_lists_the_folder(tmp_path, index):
     (tmp_path / "images").mkdir()
     with pytest.raises(DatasetError, match="no images in train/<class>/.*; it holds images"):
         index("imagenet", tmp_path)

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clip_sae.datasets import BadImageError, check_image, decode_image
-from clip_sae.datasets.images import MAX_ASPECT
+from clip_sae.datasets.images import MAX_ASPECT, BadImageError, check_image, decode_image
 
 
 def noise(width: int, height: int, channels: int = 3, seed: int = 0) -> np.ndarray:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clip_sae.datasets import DatasetError
+from clip_sae.datasets.listing import DatasetError
 
 SPLIT = {
     "train": [["b/1.png", 1, "annual crop"], ["a/1.png", 0, "sea_lake"]],
@@ -42,7 +42,7 @@ def test_classes_keep_the_numbers_of_the_file(split_set, index):
     }
 
 
-def test_images_may_lie_beside_the_file(split_set, index):
+def test_images_may_lie_next_to_the_file(split_set, index):
     found = index("split_file", split_set(folder="."))
     assert sorted(found.manifest["path"])[0] == "a/1.png"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_sae.datasets import DatasetError
+from clip_sae.datasets.listing import DatasetError
 
 ANY = {"expect": None}
 
@@ -86,7 +86,7 @@ def test_materzynska_with_defence_prefixes_class_list(materzynska, index):
     (root / "classes.json").unlink()
     with pytest.raises(DatasetError, match="has no classes.json; it holds annotations.json"):
         index("materzynska", root, options=options)
-    with pytest.raises(DatasetError, match="classes is 'all'; it must be union or file"):
+    with pytest.raises(DatasetError, match="classes is 'all'; it must be one of union, file"):
         index("materzynska", root, options={"classes": "all"})
 
 
@@ -186,7 +186,7 @@ def test_broken_scam_gets_a_sentence(scam, index, tmp_path):
     with pytest.raises(DatasetError, match="has images of type Other; known"):
         index("scam", root, options=ANY)
     path.write_text('{"file_name": "a.png"}\n')
-    with pytest.raises(DatasetError, match="lacks type, object_label, attack_word"):
+    with pytest.raises(DatasetError, match="lacks the columns type, object_label, attack_word"):
         index("scam", root, options=ANY)
     path.unlink()
     with pytest.raises(DatasetError, match="has no metadata.jsonl"):

@@ -4,20 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_sae.datasets import (
-    augment_index,
-    decode_image,
-    operation_list,
-    read_index,
-    read_manifest,
-    write_index,
-)
+from clip_sae.datasets.augment import augment_index, operation_list
+from clip_sae.datasets.images import decode_image
+from clip_sae.datasets.manifest import read_index, read_manifest, write_index
 from clip_sae.datasets.pixels import each_image, pixels_by_row, pixels_of
 from clip_sae.planning.inputs import ImageFiles
 
 SIZE = 16
 OPERATIONS = {"rotate": [90, 180], "crop": [50], "flip": True}
-# What each row's pixels are, of those of the plain image; a crop is checked by itself.
+# Each row's pixels, from those of the plain image; another test checks the crop.
 EXPECTED = {
     ("", ""): lambda pixels: pixels,
     ("rotate", "90"): np.rot90,

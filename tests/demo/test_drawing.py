@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from clip_sae.datasets.attack.lettering import FONT_SIZES, write_word
 from clip_sae_demo.birds import FAMILIES, PLACES, SPECIES, draw_bird
 from clip_sae_demo.faces import draw_face
+from clip_sae_demo.lettering import FONT_SIZES, write_word
 from clip_sae_demo.scenes import draw_background, draw_scene
 from clip_sae_demo.shapes import DRAWERS
 from clip_sae_demo.world import BACKGROUNDS, COLOURS, IMAGE_SIZE, OBJECTS, scene_rng

@@ -141,5 +141,5 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     assert facts["recipe"]["steps"] == 4 and "clean" in facts["held_out"]
     assert not (tmp_path / "whole" / "training").exists()
 
-    with pytest.raises(ValueError, match="to train anew"):
+    with pytest.raises(ValueError, match="to train again"):
         pretrain(tmp_path / "cut", **options | {"steps": 6})

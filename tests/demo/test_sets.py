@@ -12,29 +12,14 @@ from PIL import Image
 
 from clip_sae.datasets.writing import staged_folder
 from clip_sae_demo.celeba import ATTRIBUTES
+from clip_sae_demo.plugin import WORLDS
 from clip_sae_demo.scenes import draw_scene
-from clip_sae_demo.sets import (
-    N_PAIRS,
-    attack_pair,
-    write_celeba,
-    write_general,
-    write_negative,
-    write_typographic,
-    write_vocabulary,
-    write_waterbirds,
-)
+from clip_sae_demo.sets import N_PAIRS, attack_pair, write_set
 from clip_sae_demo.words import UNMATCHED, VOCABULARY
 from clip_sae_demo.world import IMAGE_SIZE, OBJECTS, scene_rng
 
 ATTACK_NAME = re.compile(r"^label=(.+)_text=(.+)\.(jpg|jpeg|png)$")
 COUNTS = {"n_train": 100, "n_val": 48, "n_test": 60}
-WRITERS = {
-    "general": write_general,
-    "negative": write_negative,
-    "typographic": write_typographic,
-    "waterbirds": write_waterbirds,
-    "celeba": write_celeba,
-}
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -53,21 +38,20 @@ def rows(path: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("world")
-    for write in WRITERS.values():
-        write(root, seed=0, **COUNTS, progress=False)
-    write_vocabulary(root)
+    for name in WORLDS:
+        write_set(name, root, seed=0, **COUNTS, progress=False)
     return root
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", WORLDS)
 def test_any_number_of_workers_writes_the_same_bytes(world, tmp_path, name):
-    WRITERS[name](tmp_path, seed=0, **COUNTS, workers=2, progress=False)
+    write_set(name, tmp_path, seed=0, **COUNTS, workers=2, progress=False)
     assert digests(tmp_path / name) == digests(world / name)
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", WORLDS)
 def test_another_seed_draws_other_images(world, tmp_path, name):
-    WRITERS[name](tmp_path, seed=1, n_train=0, n_val=0, n_test=5, progress=False)
+    write_set(name, tmp_path, seed=1, n_train=0, n_val=0, n_test=5, progress=False)
     ours, theirs = digests(tmp_path / name), digests(world / name)
     images = [path for path in ours if path.endswith((".png", ".jpg")) and "masks" not in path]
     assert images
@@ -80,7 +64,6 @@ def test_nothing_but_the_sets_is_left(world):
         "general",
         "negative",
         "typographic",
-        "vocabulary.txt",
         "waterbirds",
     ]
 
@@ -176,15 +159,15 @@ def test_full_typographic_split_has_every_pair_once():
 
 def test_too_many_pairs_are_refused(tmp_path):
     with pytest.raises(ValueError, match="at most 552"):
-        write_typographic(tmp_path, seed=0, n_train=0, n_val=0, n_test=553)
+        write_set("typographic", tmp_path, seed=0, n_train=0, n_val=0, n_test=553)
     assert not list(tmp_path.iterdir())
 
 
 def test_senseless_counts_are_refused(tmp_path):
     with pytest.raises(ValueError, match="negative"):
-        write_general(tmp_path, seed=0, n_train=-1, n_val=0, n_test=5)
+        write_set("general", tmp_path, seed=0, n_train=-1, n_val=0, n_test=5)
     with pytest.raises(ValueError, match="positive"):
-        write_celeba(tmp_path, seed=0, n_train=0, n_val=0, n_test=0)
+        write_set("celeba", tmp_path, seed=0, n_train=0, n_val=0, n_test=0)
 
 
 def test_waterbirds_metadata_is_official(world):
@@ -229,17 +212,15 @@ def test_celeba_lists_are_official(world):
     assert (male & blond & ~train).sum() >= 4
 
 
-def test_vocabulary_has_words_with_and_without_a_match(world):
-    words = (world / "vocabulary.txt").read_text().split("\n")[:-1]
-    assert tuple(words) == VOCABULARY
-    assert len(words) == len(set(words)) >= 200
+def test_vocabulary_has_words_with_and_without_a_match():
+    assert len(VOCABULARY) == len(set(VOCABULARY)) >= 200
     assert len(UNMATCHED) >= 100
     assert not set(UNMATCHED) & set(OBJECTS)
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", WORLDS)
 def test_test_images_do_not_depend_on_the_other_splits(world, tmp_path, name):
-    WRITERS[name](tmp_path, seed=0, n_train=0, n_val=0, n_test=60, progress=False)
+    write_set(name, tmp_path, seed=0, n_train=0, n_val=0, n_test=60, progress=False)
     alone = set(digests(tmp_path / name).values())
     whole = set(digests(world / name).values())
     assert len(alone & whole) >= 60

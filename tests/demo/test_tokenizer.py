@@ -100,11 +100,11 @@ def test_too_long_text_gives_both_numbers(tokenizer):
 
 
 def test_missing_vocabulary_is_explained(tmp_path):
-    with pytest.raises(FileNotFoundError, match="beside the weights"):
+    with pytest.raises(FileNotFoundError, match="next to its weights"):
         WordTokenizer(tmp_path / "vocabulary.json")
 
 
 def test_foreign_vocabulary_is_refused(tmp_path):
     (tmp_path / "vocabulary.json").write_text('["a", "b"]')
-    with pytest.raises(ValueError, match="no vocabulary of the demo CLIP"):
+    with pytest.raises(ValueError, match="not a vocabulary of words"):
         WordTokenizer(tmp_path / "vocabulary.json")

@@ -15,7 +15,7 @@ from PIL import Image
 from tiny_clip import tiny_source
 
 from clip_sae.clip.model import load_clip
-from clip_sae.datasets import BadImageError, decode_image
+from clip_sae.datasets.images import BadImageError, decode_image
 from clip_sae.extraction import extract as extraction
 from clip_sae.extraction import stages as extraction_stages
 from clip_sae.extraction.extract import EXTRACT_VERSION, ExtractJob, ExtractReport, extract

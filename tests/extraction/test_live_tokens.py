@@ -17,7 +17,7 @@ from PIL import Image
 from tiny_clip import tiny_source
 
 from clip_sae.clip.model import load_clip
-from clip_sae.datasets import BadImageError
+from clip_sae.datasets.images import BadImageError
 from clip_sae.extraction.extract import ExtractJob, extract
 from clip_sae.extraction.live_source import LiveSource
 from clip_sae.extraction.live_tokens import ImageTokens, LiveStream

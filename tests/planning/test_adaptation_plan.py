@@ -160,7 +160,7 @@ def test_a_checkpoints_weights_are_a_source_of_their_own():
 def test_a_job_waits_for_the_pixels_of_a_drawn_set_and_for_every_file_of_prompts():
     adaptation = plan_of()
     plan = adaptation.plan
-    own = {plan.model.path, plan.index("negative").path, plan.drawn("negative").path}
+    own = {plan.model.path, plan.index("negative").path, plan.made_set("negative").path}
     training = plan.steps[adaptation.trained("negative", "vpt", 0).path]
     assert {up.path for up in training.upstream} == own
     answering = plan.steps[adaptation.answers("negative", "vpt").path]

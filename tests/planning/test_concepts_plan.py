@@ -142,7 +142,7 @@ def test_without_masks_there_is_no_table_of_them():
 def test_masks_wait_for_the_pixels_among_which_they_lie():
     plan = plan_of()
     [step] = jobs(plan, "measure_masks")
-    assert plan.drawn("general") in step.upstream
+    assert plan.made_set("general") in step.upstream
 
 
 def test_quality_is_measured_once_for_each_recipe_and_layer():

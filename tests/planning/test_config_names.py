@@ -37,7 +37,7 @@ def demo() -> dict:
     return config
 
 
-def place(config: dict, dotted: str) -> tuple:
+def parent(config: dict, dotted: str) -> tuple:
     """Return the mapping or list in which the last part of `a.b.c` is a key, and that key."""
     *parents, last = (int(part) if part.isdigit() else part for part in dotted.split("."))
     for key in parents:
@@ -46,9 +46,9 @@ def place(config: dict, dotted: str) -> tuple:
 
 
 def rename_first(config: dict, dotted: str, name: str) -> None:
-    block, last = place(config, dotted)
-    first, *others = block[last].items()
-    block[last] = {name: first[1]} | dict(others)
+    section, last = parent(config, dotted)
+    first, *others = section[last].items()
+    section[last] = {name: first[1]} | dict(others)
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/../b", "a\0b", "{wildcard}"])
@@ -57,8 +57,8 @@ def test_names_cannot_leave_their_folder(name):
     for dotted in OWN_NAMES:
         rename_first(config, dotted, name)
     for dotted in VALUES:
-        block, last = place(config, dotted)
-        block[last] = name
+        section, last = parent(config, dotted)
+        section[last] = name
     with pytest.raises(ConfigError) as refused:
         validate_config(config, SCHEMA)
     lines = str(refused.value).splitlines()
@@ -87,7 +87,7 @@ def test_the_results_folder_may_be_anywhere(name):
     assert validate_config({**DEMO, "results": name}, SCHEMA)["results"] == name
 
 
-def test_more_pixels_than_pillow_takes_cannot_be_asked_for():
+def test_max_pixels_cannot_exceed_pillows_limit():
     config = demo()
     next(iter(config["datasets"].values()))["max_pixels"] = 10**9
     with pytest.raises(ConfigError, match="max_pixels: 1000000000 is greater than the maximum"):

@@ -40,11 +40,11 @@ MISTAKES = {
     ),
     "another kind": (
         {"datasets.turned.kind": "waterbirds"},
-        r"turned: `augment` makes a set of kind augmented, and only that",
+        r"turned: `augment` requires `kind: augmented` and vice versa",
     ),
     "no augment": (
         {"datasets.turned": {"kind": "augmented", "root": "data"}},
-        r"turned: `augment` makes a set of kind augmented, and only that",
+        r"turned: `augment` requires `kind: augmented` and vice versa",
     ),
     "an unknown source": (
         {"datasets.turned.augment.dataset": "birds"},
@@ -174,7 +174,7 @@ def test_figures_read_the_images_that_they_show():
         step = plan.steps[f"results/{figure}.png"]
         read = {artefact.path for artefact in step.upstream}
         for name in plan.of("pictures").sets_of(figure):
-            made = plan.attacked(name) or plan.drawn(name)
+            made = plan.made_set(name)
             assert {plan.index(name).path, made.path} <= read
 
 

@@ -37,7 +37,7 @@ MISTAKES = {
     ),
     "an attack of another kind": (
         {"datasets.attacked.kind": "typographic"},
-        r"datasets\.attacked: `attack` makes a set of kind attacked_pairs, and only that",
+        r"datasets\.attacked: `attack` requires `kind: attacked_pairs` and vice versa",
     ),
     "an unknown source": (
         {"datasets.attacked.attack.dataset": "genral"},
@@ -108,7 +108,7 @@ def digests(edits: dict | None = None) -> dict[str, str]:
     """Return {output: digest} of the analysis."""
     plan = plan_of(edits)
     typographic = plan.of("typographic")
-    found = {"copy": plan.attacked("attacked"), "choice": typographic.choice["units"]}
+    found = {"copy": plan.made_set("attacked"), "choice": typographic.choice["units"]}
     found |= {f"sweep {kind}": typographic.swept(kind) for kind in typographic.kinds}
     found |= {name: typographic.prefix(name) for name in PREFIXES}
     found |= {f"rows {name}": typographic.evaluated(name) for name in typographic.sets}
@@ -187,11 +187,11 @@ def test_jobs_read_every_file_that_they_open():
     typographic = plan.of("typographic")
     heads = plan.steps[typographic.heads.path]
     read = {artefact.path for artefact in heads.upstream}
-    # the word boxes are next to the images
-    assert {plan.index("attacked").path, plan.attacked("attacked").path} <= read
+    # the boxes of the words lie next to the images
+    assert {plan.index("attacked").path, plan.made_set("attacked").path} <= read
     rows = plan.steps[typographic.evaluated("general").path]
     read = {artefact.path for artefact in rows.upstream}
-    assert {plan.index("general").path, plan.drawn("general").path} <= read
+    assert {plan.index("general").path, plan.made_set("general").path} <= read
     assert {typographic.swept(kind).path for kind in typographic.kinds} <= read
 
 

@@ -1,4 +1,4 @@
-"""How many images a split has: who is asked first, and what nobody knows."""
+"""Numbers of images of a split: the order of the sources, and unknown numbers."""
 
 from pathlib import Path
 
@@ -70,6 +70,6 @@ def test_the_user_comes_first_and_the_manifest_second(demo):
 @pytest.mark.parametrize(
     "text", ["general=3", "general/train", "general/trian=3", "/val=3", "a/val=x"]
 )
-def test_what_cannot_be_read_is_told(text):
+def test_another_form_is_an_error(text):
     with pytest.raises(ValueError, match="--images .* cannot be read; write data set, split"):
         parse_images([text])

@@ -94,4 +94,4 @@ def test_a_missing_word_list_is_told_by_the_job(steered: Project):
     steered.edit_config("analyses.steering.vocabulary.words", "20k.txt")
     done = steered.snakemake("--cores", "1", "--until", "embed_vocabulary", "--", TABLES[0])
     assert done.returncode != 0
-    assert "there is no word list 20k.txt; write the path" in done.stdout + done.stderr
+    assert "the word list 20k.txt does not exist; write the path" in done.stdout + done.stderr

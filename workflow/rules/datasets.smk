@@ -1,7 +1,9 @@
 """Content from outside: data sets become manifests, weights become a fingerprint.
 
-Declared in src/clip_sae/planning/sources.py.
+Declared in src/clip_sae/planning/sources.py; makers of data sets in src/clip_sae/datasets/kinds.
 """
+
+from clip_sae.planning.kinds import makers
 
 
 use rule step as fingerprint_model with:
@@ -16,30 +18,33 @@ use rule step as fingerprint_model with:
         times("fingerprint_model")
 
 
-use rule step as draw_world with:
-    """Draw one set of the demo world in the layout of the real set that it stands for."""
-    input:
-        reads("draw_world"),
-    output:
-        makes("draw_world"),
-    log:
-        logs("draw_world"),
-    benchmark:
-        times("draw_world")
-    threads: 2
+# One rule per maker of data sets (`planning.kinds.Maker`); those of plug-ins are among them.
+for maker in makers().values():
+    if maker.rule is None:
+        continue
 
+    rule:
+        name:
+            maker.rule.name
+        input:
+            reads(maker.rule.name),
+        output:
+            makes(maker.rule.name),
+        log:
+            logs(maker.rule.name),
+        benchmark:
+            times(maker.rule.name)
+        conda:
+            "../../envs/clip_sae.yaml"
+        threads: 2
+        params:
+            step=declared,
+        script:
+            "../scripts/step.py"
 
-use rule step as attack_images with:
-    """Copy a data set, each image as it is and with another class's name written on it."""
-    input:
-        reads("attack_images"),
-    output:
-        makes("attack_images"),
-    log:
-        logs("attack_images"),
-    benchmark:
-        times("attack_images")
-    threads: 2
+    # A project that imports this one may rename its rules.
+    if workflow.is_rule(maker.rule.name):
+        workflow.get_rule(maker.rule.name).docstring = maker.help
 
 
 use rule step as index_images with:

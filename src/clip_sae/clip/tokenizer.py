@@ -1,7 +1,7 @@
-"""Word-level tokenizer of the demo CLIP: one id per known word, nothing else accepted.
+"""A word-level tokenizer for small CLIPs such as the demo's: one id per known word.
 
-The vocabulary is trimmed to the demo world so that the weights stay small. An unknown word is an
-error and not an <unk>: a concept that the model has never read would get a meaningless score.
+The vocabulary lies next to the weights. An unknown word is an error and not an <unk>, because the
+score of a concept that the model has never read would mean nothing.
 """
 
 import difflib
@@ -15,17 +15,17 @@ import torch
 PAD, SOT, EOT = "<pad>", "<sot>", "<eot>"
 CONTEXT_LENGTH = 24  # tokens, SOT and EOT included
 
-# A run of letters or digits, or the learned-prefix star; everything else only separates.
+# A run of letters or digits, or the learned-prefix star; all other characters separate.
 _WORD = re.compile(r"[^\W_]+|\*")
 
 
 def split_words(text: str) -> list[str]:
-    """Lower-case words of a text: punctuation is dropped, "blond-haired" becomes two words."""
+    """Return the lower-case words of a text without punctuation; "blond-haired" gives two."""
     return _WORD.findall(text.lower())
 
 
 def build_vocabulary(texts: Iterable[str]) -> list[str]:
-    """All words of some texts in id order: pad is 0, SOT 1, EOT the highest.
+    """Return all words of some texts in id order: pad is 0, SOT 1, EOT the highest.
 
     open_clip reads a text's embedding at the largest id of its row, hence EOT comes last.
     """
@@ -34,19 +34,19 @@ def build_vocabulary(texts: Iterable[str]) -> list[str]:
 
 
 class WordTokenizer:
-    """Callable like open_clip's tokenizers: texts to ids [text, token], padded with 0."""
+    """A callable like open_clip's tokenizers: texts to ids [text, token], padded with 0."""
 
     def __init__(self, vocabulary_path: str | Path, context_length: int = CONTEXT_LENGTH) -> None:
         self.path = Path(vocabulary_path)
         if not self.path.is_file():
             raise FileNotFoundError(
-                f"no vocabulary at {self.path}; it lies as vocabulary.json beside the weights of "
-                "the demo CLIP"
+                f"no vocabulary at {self.path}; a CLIP with a word-level tokenizer needs the file "
+                "vocabulary.json next to its weights"
             )
         self.words: list[str] = json.loads(self.path.read_text())
         if self.words[:2] != [PAD, SOT] or self.words[-1] != EOT:
             raise ValueError(
-                f"{self.path} is no vocabulary of the demo CLIP: it must be a JSON list that "
+                f"{self.path} is not a vocabulary of words: it must be a JSON list that "
                 f"starts with {PAD!r}, {SOT!r} and ends with {EOT!r}"
             )
         self.ids = {word: idx for idx, word in enumerate(self.words)}
@@ -60,7 +60,7 @@ class WordTokenizer:
         return len(self.words)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the words, without SOT and EOT."""
+        """Return the ids of the words, without SOT and EOT."""
         words = split_words(text)
         unknown = [word for word in dict.fromkeys(words) if word not in self.ids]
         if unknown:
@@ -68,7 +68,7 @@ class WordTokenizer:
         return [self.ids[word] for word in words]
 
     def decode(self, ids: Sequence[int] | torch.Tensor) -> str:
-        """The words between SOT and EOT, joined by spaces."""
+        """Return the words between SOT and EOT, joined by spaces."""
         special = {self.pad_token_id, self.sot_token_id, self.eot_token_id}
         return " ".join(self.words[int(idx)] for idx in ids if int(idx) not in special)
 

@@ -1,7 +1,8 @@
-"""Word lists: the vocabulary over which a steered embedding is read, and words hidden in figures.
+"""Word lists: the vocabulary that scores a steered embedding, and the words that figures hide.
 
-Steering paper §6 (Eqs 4 to 11). No list is shipped but the demo's own: the authors' 5,000 words are
-the first lines of `20k.txt` of google-10000-english, whose terms forbid passing it on here.
+Steering paper §6 (Eqs 4 to 11). Lists come from files, from the config and by name from plug-ins.
+The authors' 5,000 words are the first lines of `20k.txt` of google-10000-english, whose terms do
+not allow this project to ship it.
 """
 
 import hashlib
@@ -12,11 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from clip_sae.npz import read_arrays, write_arrays
-from clip_sae_demo.words import VOCABULARY
+from clip_sae.planning.plugins import word_lists, words_of
 
-DEMO = "demo"
 SEPARATOR = "|"  # between words in a cell of a table
-# The file that the authors' code reads; give it as `sha256` to be sure of it.
+# Of the file that the authors' code reads: the value of `sha256` that accepts no other.
 GOOGLE_20K_SHA256 = "4ed6e5336d7760d281f7e72df31827da880c361863e820d8c65666b0f10d9ac0"
 
 
@@ -26,12 +26,12 @@ class VocabularyError(ValueError):
 
 @dataclass(frozen=True)
 class EmbeddedVocabulary:
-    """Words as a CLIP reads them.
+    """Words and their embeddings by a CLIP.
 
     Attributes:
         words: [word].
         text: unit text embeddings [word, d_embed], float32.
-        logit_scale: what the CLIP multiplies cosines by before a softmax.
+        logit_scale: factor on cosines before a softmax.
     """
 
     words: tuple[str, ...]
@@ -50,14 +50,14 @@ class EmbeddedVocabulary:
 
     @classmethod
     def load(cls, path: Path) -> "EmbeddedVocabulary":
-        """Read what `save` wrote; raises VocabularyError if the words are not those embedded."""
+        """Read a file of `save`; raise VocabularyError if its words are not the embedded ones."""
         arrays = read_arrays(path)
         words = tuple(arrays["words"].tolist())
         found = cls(words, arrays["text"], float(arrays["logit_scale"]))
         sha256 = str(arrays["word_list_sha256"])
         if word_list_sha256(words) != sha256 or len(found.text) != len(words):
             raise VocabularyError(
-                f"{path} is damaged: its words are not those that were embedded. Delete it and run "
+                f"{path} is damaged: its words differ from the embedded ones. Delete it and run "
                 "snakemake again."
             )
         return found
@@ -69,8 +69,9 @@ def read_vocabulary(
     """Return the words in their order, each once, without surrounding blanks and empty lines.
 
     Args:
-        words: "demo", the path of a text file with one word or phrase a line (UTF-8), or the words.
-        sha256: what the file's bytes must hash to, in hex; None accepts any file.
+        words: the name of a plug-in's list ("demo"), the path of a text file with one word or
+            phrase a line (UTF-8), or the words.
+        sha256: of the file's bytes, in hex; None accepts any file.
         first: use only the first so many lines (the authors: 5,000 of 20,000); None uses all.
 
     Raises VocabularyError for a missing file, another hash, and fewer than two words.
@@ -78,7 +79,7 @@ def read_vocabulary(
     lines = _lines(words, sha256)
     if first is not None and len(lines) < first:
         raise VocabularyError(
-            f"vocabulary {_name(words)}: the first {first} words were asked for, and it has "
+            f"vocabulary {_name(words)}: `first` requests {first} words, and the list has "
             f"{len(lines)}. Lower `first`, or leave it out for all."
         )
     kept = list(dict.fromkeys(filter(None, map(str.strip, lines[:first]))))
@@ -96,7 +97,7 @@ def read_vocabulary(
 
 
 def word_list_sha256(words: Sequence[str]) -> str:
-    """Return the sha256, in hex, of words written one a line: what tells two vocabularies apart."""
+    """Return the sha256, in hex, of words written one a line; it identifies a vocabulary."""
     return hashlib.sha256("".join(f"{word}\n" for word in words).encode()).hexdigest()
 
 
@@ -110,26 +111,27 @@ def read_mask(path: str | Path | None) -> frozenset[str]:
 def _lines(words: str | Sequence[str], sha256: str | None) -> list[str]:
     if not isinstance(words, str):
         return list(words)
-    return list(VOCABULARY) if words == DEMO else _file_lines(Path(words), sha256)
+    return words_of(words) if words in word_lists() else _file_lines(Path(words), sha256)
 
 
 def _file_lines(path: Path, sha256: str | None) -> list[str]:
     if not path.is_file():
         raise VocabularyError(
-            f"there is no word list {path}; write the path of a text file with one word a line, or "
-            f"{DEMO!r}. The authors' list is 20k.txt of the repository google-10000-english."
+            f"the word list {path} does not exist; write the path of a text file with one word a "
+            f"line, or one of: {', '.join(word_lists())}. The authors' list is 20k.txt of the "
+            "repository google-10000-english."
         )
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256.lower():
         raise VocabularyError(
-            f"{path} has sha256 {found}, but {sha256} was asked for: it is another list or another "
-            "version of it. Fetch the list again, or correct or remove `sha256`."
+            f"{path} has sha256 {found}, but the config requests {sha256}: it is another list or "
+            "another version. Fetch the list again, or correct or remove `sha256`."
         )
     try:
         return content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise VocabularyError(f"{path} is no UTF-8 text: {error}. Save it as UTF-8.") from None
+        raise VocabularyError(f"{path} is not UTF-8 text: {error}. Save it as UTF-8.") from None
 
 
 def _name(words: str | Sequence[str]) -> str:

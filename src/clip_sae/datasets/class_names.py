@@ -11,22 +11,20 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-import pandas as pd
-
-from clip_sae.datasets.listing import DatasetError, contents, plain_name, some
+from clip_sae.datasets.listing import DatasetError, contents, plain_name, read_table, some
 
 _WNID = re.compile(r"n\d{8}")
 
 
 def are_wnids(labels: Iterable[str]) -> bool:
-    """Whether every label is a WordNet id such as n01440764."""
+    """Return whether every label is a WordNet id such as n01440764."""
     labels = list(labels)
     return bool(labels) and all(_WNID.fullmatch(label) for label in labels)
 
 
 @cache
 def openai_names() -> tuple[str, ...] | None:
-    """The 1000 names of open_clip, in the order of sorted wnids; None without open_clip.
+    """Return the 1000 names of open_clip, in the order of sorted wnids; None without open_clip.
 
     Read from open_clip's source file, because importing open_clip imports torch.
     """
@@ -42,13 +40,13 @@ def openai_names() -> tuple[str, ...] | None:
 
 @cache
 def imagenet_wnids() -> tuple[str, ...] | None:
-    """The 1000 wnids of ILSVRC 2012, sorted, as timm (which open_clip needs) ships them."""
+    """Return the 1000 sorted wnids of ILSVRC 2012 from timm, which open_clip needs."""
     source = _package_file("timm", "data/_info/imagenet_synsets.txt")
     return None if source is None else tuple(source.read_text(encoding="utf-8").split())
 
 
 def _package_file(package: str, relative: str) -> Path | None:
-    spec = importlib.util.find_spec(package)  # finds a top-level package without importing it
+    spec = importlib.util.find_spec(package)  # does not import a top-level package
     if spec is None or spec.origin is None:
         return None
     path = Path(spec.origin).parent / relative
@@ -56,7 +54,7 @@ def _package_file(package: str, relative: str) -> Path | None:
 
 
 def openai_names_of(labels: Iterable[str]) -> dict[str, str] | None:
-    """open_clip's names of the given wnids; None if one of them is not among the 1000."""
+    """Return open_clip's names of the given wnids; None if one of them is not among the 1000."""
     labels = set(labels)
     names = openai_names()
     wnids = imagenet_wnids()
@@ -68,7 +66,7 @@ def openai_names_of(labels: Iterable[str]) -> dict[str, str] | None:
 
 
 def synset_names(path: Path) -> dict[str, str]:
-    """First synonym of each wnid in `LOC_synset_mapping.txt` or `Labels.json`."""
+    """Return the first synonym of each wnid in `LOC_synset_mapping.txt` or `Labels.json`."""
     if path.suffix == ".json":
         synonyms = json.loads(path.read_text(encoding="utf-8"))
     else:
@@ -80,13 +78,12 @@ def synset_names(path: Path) -> dict[str, str]:
 def imagenet_names(
     labels: list[str], choice: str, synset_file: Path | None
 ) -> tuple[dict[str, str], str]:
-    """(name of each label, where the names come from) for labels that may be wnids.
+    """Return the name of each label, and the source of the names; labels may be wnids.
 
-    choice: "openai" (open_clip's curated names) or "synset" (first synonym of the set's own
-    mapping file, what Defense-Prefix uses for ImageNet-100); the other one is the fallback.
+    Args:
+        choice: "openai" (open_clip's curated names) or "synset" (first synonym in the set's own
+            mapping file, as Defense-Prefix for ImageNet-100); the other one is the fallback.
     """
-    if choice not in ("openai", "synset"):
-        raise DatasetError(f"names is {choice!r}; it must be openai or synset.")
     openai = openai_names_of(labels) if are_wnids(labels) else None
     synset = synset_names(synset_file) if synset_file is not None else None
     if synset is not None and not set(labels) <= set(synset):
@@ -100,7 +97,7 @@ def imagenet_names(
 
 
 def user_names(labels: list[str], given: str | Path | dict[str, str]) -> dict[str, str]:
-    """Names from the option `class_names`: a mapping, or a CSV with columns label and name."""
+    """Return the names of the option `class_names`: a mapping, or a CSV with label and name."""
     names = given if isinstance(given, dict) else _read_names(Path(given))
     missing = [label for label in labels if not str(names.get(label, "")).strip()]
     if missing:
@@ -117,9 +114,5 @@ def _read_names(path: Path) -> dict[str, str]:
             f"class_names points at {path}, which is not a file; {path.parent} holds "
             f"{contents(path.parent)}."
         )
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if not {"label", "name"} <= set(frame.columns):
-        raise DatasetError(
-            f"{path} has the columns {', '.join(frame.columns)}; class_names needs label and name."
-        )
+    frame = read_table(path, ("label", "name"), dtype=str, keep_default_na=False)
     return dict(zip(frame["label"], frame["name"], strict=True))

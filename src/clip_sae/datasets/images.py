@@ -1,17 +1,17 @@
-"""From an image file to the uint8 pixels CLIP sees, every odd format handled on purpose.
+"""Decode image files to the uint8 pixels that CLIP sees, with a rule for every odd format.
 
 Paper: the inputs of all figures and tables; the authors `squash` for steering (Figs 5-7).
 
-What happens to the odd ones:
+Odd formats:
 
 - greyscale: copied to three channels;
 - CMYK and YCbCr: resized as they are, then converted to RGB, as open_clip does;
-- transparency (RGBA, LA, palette or tRNS): laid over white, what a viewer shows. open_clip drops
-  the alpha channel instead and shows colours nobody sees; opaque images come out the same;
+- transparency (RGBA, LA, palette or tRNS): laid over white, as viewers do. open_clip drops the
+  alpha channel instead and shows hidden colours; opaque images come out the same;
 - palette and 1-bit: converted to RGB before resizing (Pillow resizes palettes by nearest pixel);
 - 16-bit grey: the high byte, as Pillow itself does for 16-bit colour (`convert` would clip);
-- float and 32-bit pixels: refused, because nothing says which value is white;
-- EXIF orientation: obeyed (`apply`) or not looked at (`ignore`, what CLIP pipelines do; Pillow
+- float and 32-bit pixels: refused, because their white level is unknown;
+- EXIF orientation: applied (`apply`) or ignored (`ignore`, as CLIP pipelines do; Pillow
   itself always turns TIFFs);
 - a wrong extension: the content decides; animations: the first frame; colour profiles: ignored;
 - empty, truncated, corrupt, too large or too elongated: `BadImageError` with path and reason.
@@ -26,25 +26,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from clip_sae.datasets.augment import NO_OPERATION, augment_image
+from clip_sae.datasets.listing import EXTENSIONS
 
-# Beyond this Pillow takes the file for a decompression bomb, whatever is asked of it.
+# Pillow always takes larger files for decompression bombs.
 MAX_PIXELS = 178_956_970
 # A 1 x 100,000 image passes any limit on pixels and still explodes when its short side grows.
 MAX_ASPECT = 100
-# A closed list: Pillow would otherwise also run Ghostscript on files that call themselves images.
+# A closed list, because Pillow would also run Ghostscript on files that claim to be images.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-EXTENSIONS = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-    ".ppm": "PPM",
-    ".pgm": "PPM",
-}
 PREPROCESS = ("clip", "squash")
 EXIF = ("apply", "ignore")
 
@@ -74,7 +63,7 @@ class BadImageError(ValueError):
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What the check of one image found out; `orientation` is EXIF's, 1 (upright) to 8."""
+    """Properties of one checked image; `orientation` is EXIF's, 1 (upright) to 8."""
 
     format: str
     mode: str
@@ -94,10 +83,10 @@ def decode_image(
     operation: str = NO_OPERATION,
     parameter: str = "",
 ) -> np.ndarray:
-    """Pixels as CLIP sees them, uint8 0...255, [height, width, channel] with 3 channels, RGB.
+    """Return the pixels that CLIP sees: uint8 0...255, [height, width, channel], RGB.
 
-    `preprocess="clip"`: short side to `image_size` (bicubic), then the centre square; byte for
-    byte what open_clip's own transform gives. `"squash"`: both sides to `image_size`. Before that,
+    `preprocess="clip"`: short side to `image_size` (bicubic), then the centre square; the same
+    bytes as open_clip's own transform. `"squash"`: both sides to `image_size`. Before that,
     the upright image undergoes the `operation` of its manifest row (see `augment`).
     Raises BadImageError for an image that cannot be used, OSError if the disk fails.
     """
@@ -105,7 +94,7 @@ def decode_image(
     _known("exif", exif, EXIF)
     with _opened(path, max_pixels) as image:
         upright = _resizable(image, path)
-        # Asked after decoding: Pillow turns a TIFF while it decodes and then drops the tag.
+        # Read after decoding: Pillow turns a TIFF while it decodes and then drops the tag.
         orientation = _orientation(image) if exif == "apply" else 1
         if orientation in _TURNS:
             upright = upright.transpose(_TURNS[orientation])
@@ -117,7 +106,7 @@ def decode_image(
 
 
 def check_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
-    """Read the whole file once and report what it is; raises as `decode_image` does.
+    """Read the whole file once and return its properties; raise as `decode_image`.
 
     JPEGs are decoded at an eighth of their size: every byte is read, in a third of the time.
     """
@@ -139,7 +128,7 @@ def _known(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 @contextmanager
 def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
-    """The image, its size already checked; whatever decoding raises becomes BadImageError."""
+    """Yield the image with its size checked; turn errors of decoding into BadImageError."""
     path = Path(path)
     if path.stat().st_size == 0:
         raise BadImageError(path, "the file is empty (0 bytes)")
@@ -181,7 +170,7 @@ def _format(image: Image.Image) -> str:
 
 
 def _treatment(image: Image.Image, path: Path) -> str:
-    """How the pixels become 8-bit colour: as they are, via white paper, a palette, a high byte."""
+    """Return the way to 8-bit colour: as is, over white, convert (a palette), or high byte."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return "high byte"
     if image.has_transparency_data:
@@ -197,14 +186,14 @@ def _treatment(image: Image.Image, path: Path) -> str:
 
 
 def _resizable(image: Image.Image, path: Path) -> Image.Image:
-    """The image in a mode whose bicubic resize means something: L, RGB, CMYK or YCbCr."""
+    """Return the image in a mode that can be resized: L, RGB, CMYK or YCbCr."""
     treatment = _treatment(image, path)
     image.load()
     if treatment == "high byte":
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if treatment == "over white":
         rgba = image.convert("RGBA")
-        # ASSUME: the paper is silent on transparency; white is what a viewer shows.
+        # ASSUME: the paper does not mention transparency; viewers show white.
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     if treatment == "convert":
         return image.convert("RGB")
@@ -214,7 +203,7 @@ def _resizable(image: Image.Image, path: Path) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         orientation = int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # a damaged EXIF block says nothing about the pixels
+    except Exception:  # damaged EXIF data do not affect the pixels
         return 1
     return orientation if orientation in _TURNS else 1
 
@@ -224,7 +213,7 @@ def _squash(image: Image.Image, image_size: int) -> Image.Image:
 
 
 def _crop(image: Image.Image, image_size: int) -> Image.Image:
-    """Short side to `image_size`, then the centre square; rounding as torchvision's."""
+    """Resize the short side to `image_size`, cut the centre square; round as torchvision."""
     width, height = image.size
     short = min(width, height)
     size = (int(image_size * width / short), int(image_size * height / short))

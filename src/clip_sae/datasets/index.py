@@ -1,61 +1,21 @@
-"""From a folder of any known kind to its index: list, check the counts, read every image.
+"""Index a folder of any kind: list its images, check the counts, read every image.
 
-Serves every data set of the paper and the demo; the layouts are in the loaders' modules.
+Serves every data set of the paper and the demo; the layouts are in `datasets.kinds`.
 """
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from clip_sae.datasets.attack.pairs import load_attacked_pairs
 from clip_sae.datasets.class_names import user_names
 from clip_sae.datasets.counts import check_counts
-from clip_sae.datasets.folders import load_image_folder, load_typographic
-from clip_sae.datasets.groups import load_celeba, load_waterbirds
-from clip_sae.datasets.imagenet import load_imagenet, load_imagenet100, load_imagenet_kaggle
 from clip_sae.datasets.images import MAX_PIXELS
 from clip_sae.datasets.inside import linked_outside
 from clip_sae.datasets.listing import DatasetError, Listing, some, wanted_splits
 from clip_sae.datasets.manifest import DatasetIndex, arrange, fingerprint_of
 from clip_sae.datasets.scan import FileFacts, scan_files
-from clip_sae.datasets.split_lists import load_fgvc_aircraft, load_split_file
-from clip_sae.datasets.typographic import (
-    load_materzynska,
-    load_paint,
-    load_rta100,
-    load_scam,
-)
-
-COMMON_OPTIONS = frozenset({"expect", "fingerprint", "class_names", "splits", "check"})
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How a kind of data set is listed, and the options that only it knows."""
-
-    load: Callable[[Path, dict], Listing]
-    options: frozenset[str] = frozenset()
-
-
-KINDS = {
-    "imagenet": Kind(load_imagenet, frozenset({"names"})),
-    "imagenet_kaggle": Kind(load_imagenet_kaggle, frozenset({"names"})),
-    "imagenet100": Kind(load_imagenet100, frozenset({"names", "wnids"})),
-    "image_folder": Kind(load_image_folder, frozenset({"split"})),
-    "split_file": Kind(load_split_file, frozenset({"file", "images"})),
-    "fgvc_aircraft": Kind(load_fgvc_aircraft),
-    "typographic": Kind(load_typographic, frozenset({"split"})),
-    "rta100": Kind(load_rta100, frozenset({"split"})),
-    "paint": Kind(load_paint, frozenset({"split"})),
-    "materzynska": Kind(load_materzynska, frozenset({"split", "classes"})),
-    "scam": Kind(load_scam, frozenset({"type"})),
-    "attacked_pairs": Kind(load_attacked_pairs),
-    "waterbirds": Kind(load_waterbirds),
-    "celeba": Kind(load_celeba, frozenset({"target", "attribute"})),
-}
+from clip_sae.planning.kinds import kinds, option_mistakes
 
 
 def index_dataset(
@@ -68,23 +28,26 @@ def index_dataset(
     workers: int = 1,
     progress: bool = True,
 ) -> DatasetIndex:
-    """Manifest, classes, fingerprint and summary of the data set of `kind` in the folder `root`.
+    """Return manifest, classes, fingerprint and summary of the set of a kind in the folder `root`.
 
-    options: `expect` (see `check_counts`), `fingerprint` ("size", or "content": sha256 of every
-    file), `class_names` (CSV or mapping label → prompt name), `splits` (a list), `check`
-    ("decode": read every image now; "none": only sizes), and the kind's own, see its loader.
-    on_bad_image: "error" names all bad images; "skip" keeps them as rows with status "skipped".
+    Args:
+        options: `COMMON_OPTIONS`, the kind's own, and `fingerprint` ("size", or "content": sha256
+            of every file).
+        on_bad_image: "error" names all bad images; "skip" keeps them as rows with status "skipped".
+
+    Raises DatasetError for a set that does not match its kind, counts or options.
     """
     root, options = Path(root), dict(options or {})
-    _check_arguments(kind, root, options, on_bad_image)
-    listing = KINDS[kind].load(root, options)
+    _check_arguments(kind, root, options)
+    content = options.pop("fingerprint", "size") == "content"
+    listing = kinds()[kind].load(root, options)
     checked = check_counts(listing, root, options)
     manifest, classes = _tables(listing, root, options)
     files = scan_files(
         root,
         manifest["path"].tolist(),
         check=options.get("check", "decode") == "decode",
-        content=options.get("fingerprint", "size") == "content",
+        content=content,
         max_pixels=max_pixels,
         workers=workers,
         progress=progress,
@@ -102,25 +65,12 @@ def index_dataset(
     return DatasetIndex(manifest, classes, fingerprint, summary)
 
 
-def _check_arguments(kind: str, root: Path, options: dict, on_bad_image: str) -> None:
-    if kind not in KINDS:
-        raise DatasetError(f"kind is {kind!r}; it must be one of {', '.join(KINDS)}.")
-    known = COMMON_OPTIONS | KINDS[kind].options
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise DatasetError(
-            f"{kind} has no option {some(unknown)}; its options are {', '.join(sorted(known))}."
-        )
-    given = {"on_bad_image": on_bad_image, "fingerprint": "size", "check": "decode"}
-    given.update({key: options[key] for key in ("fingerprint", "check") if key in options})
-    choices = {
-        "on_bad_image": ("error", "skip"),
-        "fingerprint": ("size", "content"),
-        "check": ("decode", "none"),
-    }
-    for key, allowed in choices.items():
-        if given[key] not in allowed:
-            raise DatasetError(f"{key} is {given[key]!r}; it must be one of {', '.join(allowed)}.")
+def _check_arguments(kind: str, root: Path, options: dict) -> None:
+    if kind not in kinds():
+        raise DatasetError(f"kind is {kind!r}; it must be one of {', '.join(kinds())}.")
+    plain = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
+    if mistakes := [*option_mistakes(kind, plain)]:
+        raise DatasetError("\n".join(mistakes))
     if not root.is_dir():
         raise DatasetError(
             f"{root} is not a folder. Put the {kind} data set there, or change `root` of the data "

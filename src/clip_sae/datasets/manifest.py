@@ -1,6 +1,6 @@
-"""The manifest: one CSV row per image, with a fingerprint of the data it was made from.
+"""The manifest: one CSV row per image, with a fingerprint of the data that it lists.
 
-Serves every stage after it: extraction, analyses and their re-runs read nothing else of a data set.
+All later stages read a data set through its manifest alone.
 
     <folder>/manifest.csv      path, split, label, label_idx, word, attr_<name>…, operation,
                                parameter, status, reason; rows sorted by split, path, operation
@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from clip_sae.datasets.inside import first_outside
-from clip_sae.datasets.listing import DatasetError, some
+from clip_sae.datasets.listing import ATTACKED, CLEAN, DatasetError, some
 
 _BEFORE_ATTRIBUTES = ["path", "split", "label", "label_idx", "word"]
 _AFTER_ATTRIBUTES = ["operation", "parameter", "status", "reason"]
@@ -37,12 +37,12 @@ class DatasetIndex:
 
 
 def attribute_columns(manifest: pd.DataFrame) -> list[str]:
-    """The columns attr_<name>, in their order."""
+    """Return the columns attr_<name>, in their order."""
     return [column for column in manifest.columns if column.startswith("attr_")]
 
 
 def arrange(manifest: pd.DataFrame) -> pd.DataFrame:
-    """The manifest with its columns and rows in the order of the file; missing ones are empty.
+    """Return the manifest with columns and rows in the order of the file; missing ones are empty.
 
     Raises DatasetError if two rows are the same image with the same operation.
     """
@@ -57,9 +57,9 @@ def arrange(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def fingerprint_of(manifest: pd.DataFrame, classes: pd.DataFrame, files: list[str]) -> str:
-    """sha256 over rows, classes and one string per row about its file (size, maybe content).
+    """Return the sha256 over rows, classes and one string per file (its size, maybe its content).
 
-    The reason of a skipped image is left out: its wording is Pillow's, not the data's.
+    The reason of a skipped image does not count, because Pillow words it.
     """
     digest = hashlib.sha256(_csv(manifest.drop(columns="reason")))
     digest.update(_csv(classes))
@@ -68,9 +68,9 @@ def fingerprint_of(manifest: pd.DataFrame, classes: pd.DataFrame, files: list[st
 
 
 def write_index(index: DatasetIndex, folder: Path) -> None:
-    """Write the four files, fingerprint.json last; a file whose content is the same is not touched.
+    """Write the four files, fingerprint.json last; leave files with the same content untouched.
 
-    Killed in the middle, the folder has no fingerprint.json and `read_manifest` refuses it.
+    A killed run leaves no fingerprint.json, so `read_manifest` refuses the folder.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,11 +95,11 @@ def write_index(index: DatasetIndex, folder: Path) -> None:
 
 
 def read_manifest(folder: Path, split: str | None = None) -> pd.DataFrame:
-    """The manifest, or its rows of one split; the index is the row number in manifest.csv.
+    """Return the manifest, or the rows of one split; the index is the row number in manifest.csv.
 
-    Skipped images are among the rows (status "skipped"). Raises DatasetError for a manifest that
-    is incomplete or was edited, for one with a path that leaves the data set's folder (results may
-    come from elsewhere, whole and sealed), and for a split it does not have.
+    Skipped images are among the rows (status "skipped"). Raises DatasetError for an incomplete or
+    edited manifest, for a path that leaves the data set's folder (results may come from strangers,
+    whole and sealed), and for a missing split.
     """
     manifest = _read(folder, "manifest.csv")
     row = first_outside(manifest["path"].tolist())
@@ -118,7 +118,7 @@ def read_manifest(folder: Path, split: str | None = None) -> pd.DataFrame:
 
 
 def read_index(folder: Path) -> DatasetIndex:
-    """All that `write_index` wrote; raises as `read_manifest`."""
+    """Read the files of `write_index`; raise as `read_manifest`."""
     manifest, classes = read_manifest(folder), read_classes(folder)
     seal = json.loads((Path(folder) / "fingerprint.json").read_bytes())
     summary = json.loads((Path(folder) / "summary.json").read_bytes())
@@ -126,8 +126,35 @@ def read_index(folder: Path) -> DatasetIndex:
 
 
 def read_classes(folder: Path) -> pd.DataFrame:
-    """label_idx, label, name of every class, in the order of label_idx."""
+    """Return label_idx, label and name of every class, in the order of label_idx."""
     return _read(folder, "classes.csv")
+
+
+def pair_rows(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per usable attacked pair: path, split, and the rows `clean` and `attacked`.
+
+    Args:
+        manifest: of a set of kind attacked_pairs, whole or of one split; `clean` and `attacked` are
+            labels of its index.
+
+    Raises DatasetError for a manifest without a pair.
+    """
+    usable = manifest[manifest["status"] == "ok"]
+    parts = usable["path"].str.split("/", n=1)
+    table = pd.DataFrame(
+        {"part": parts.str[0], "path": parts.str[-1], "split": usable["split"], "row": usable.index}
+    )
+    sides = [
+        table[table["part"] == part].rename(columns={"row": part}).drop(columns="part")
+        for part in (CLEAN, ATTACKED)
+    ]
+    pairs = sides[0].merge(sides[1], on=["path", "split"], validate="one_to_one")
+    if pairs.empty:
+        raise DatasetError(
+            "the manifest holds no pair of clean/<path> and attacked/<path>: the set has another "
+            "kind than attacked_pairs, or no usable image."
+        )
+    return pairs
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame:
@@ -141,8 +168,8 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
         )
     if json.loads(seal)[f"sha256_{name}"] != hashlib.sha256(data).hexdigest():
         raise DatasetError(
-            f"{folder / name} is not the file that fingerprint.json was written for: it was cut or "
-            f"edited. Delete the folder and run snakemake again."
+            f"{folder / name} does not match fingerprint.json: somebody cut or edited it. "
+            f" Delete the folder and run snakemake again."
         )
     return pd.read_csv(folder / name, dtype=_TEXT, keep_default_na=False)
 

@@ -1,22 +1,21 @@
-"""The one way from rows of a manifest to pixels: decoded as extraction decodes them. No torch."""
+"""Decode rows of a manifest to pixels, as extraction does; the only way to do so. No torch."""
 
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
+from clip_sae.datasets.images import decode_image
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.inputs import ImageFiles
-
-from .images import decode_image
-from .manifest import read_manifest
 
 
 def pixels_of(images: ImageFiles, rows: pd.DataFrame, **decoding: object) -> np.ndarray:
     """Decode rows of a manifest: uint8 [image, height, width, channel].
 
     Args:
-        rows: with `path`, `operation` and `parameter`: images of an augmented set are turned,
-            mirrored or cropped as their rows say.
+        rows: with `path`, `operation` and `parameter`; the last two turn, mirror or crop the images
+            of an augmented set.
         decoding: replaces values of the set's own decoding, e.g. the size.
     """
     return np.stack([*each_image(images, rows, **decoding)])

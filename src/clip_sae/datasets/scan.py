@@ -1,6 +1,6 @@
-"""One pass over the files of a set: size, optionally content digest, and a full read of each image.
+"""Read every file of a set once: its size, optionally its content digest, and its image.
 
-Serves the manifests of all data sets (requirement: no bad image is met in the middle of a run).
+Serves the manifests of all data sets, so that no run meets a bad image half-way.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from clip_sae.datasets.images import BadImageError, ImageFacts, check_image
 
-_BLOCK = 4096  # tasks queued at once: a million of them would not fit in memory gracefully
+_CHUNK = 4096  # tasks queued at once: a million of them would fill the memory
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """size in bytes; content: sha256 or ""; reason: why the image is bad or ""; image if opened."""
+    """size: bytes; content: sha256 or ""; reason: fault of a bad image or ""; image: if opened."""
 
     size: int
     content: str
@@ -36,7 +36,7 @@ def scan_files(
     workers: int,
     progress: bool,
 ) -> list[FileFacts]:
-    """Facts of every file, in the order of `paths`, whatever the number of worker threads."""
+    """Return the facts of every file, in the order of `paths` for any number of threads."""
 
     def scan(path: str) -> FileFacts:
         return _scan_file(root / path, check, content, max_pixels)
@@ -56,8 +56,8 @@ def _in_order(
         yield from map(scan, paths)
         return
     with ThreadPoolExecutor(workers) as pool:  # threads: Pillow decodes without the GIL
-        for start in range(0, len(paths), _BLOCK):
-            yield from pool.map(scan, paths[start : start + _BLOCK])
+        for start in range(0, len(paths), _CHUNK):
+            yield from pool.map(scan, paths[start : start + _CHUNK])
 
 
 def _scan_file(path: Path, check: bool, content: bool, max_pixels: int) -> FileFacts:

@@ -1,36 +1,14 @@
-"""Make and list data sets: drawn worlds, attacked copies, manifests."""
+"""Make and list data sets: attacked copies and manifests."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from clip_sae.datasets import (
-    augment_index,
-    index_dataset,
-    operation_list,
-    read_classes,
-    read_index,
-    read_manifest,
-    write_index,
-)
 from clip_sae.datasets.attack.copies import write_pairs
-from clip_sae.planning.augment_config import operations_of
+from clip_sae.datasets.index import index_dataset
+from clip_sae.datasets.kinds.attacked_pairs import PAIRS
+from clip_sae.datasets.manifest import read_classes, read_manifest, write_index
 from clip_sae.planning.inputs import ImageFiles
-from clip_sae.planning.sources import PAIRS
-from clip_sae_demo import sets
-
-WRITERS = {
-    "general": sets.write_general,
-    "negative": sets.write_negative,
-    "typographic": sets.write_typographic,
-    "waterbirds": sets.write_waterbirds,
-    "celeba": sets.write_celeba,
-}
-
-
-def draw_world(job, *, world: str, seed: int, n_train: int, n_val: int, n_test: int) -> None:
-    """Draw one set of the demo world in the layout of the real set that it stands for."""
-    counts = {"n_train": n_train, "n_val": n_val, "n_test": n_test}
-    WRITERS[world](job.folder, seed=seed, **counts, workers=job.threads)
+from clip_sae.planning.kinds import makers
 
 
 def attack_images(
@@ -61,11 +39,19 @@ def index_images(
     fingerprint: str,
     options: Mapping,
     root: Path | None = None,
-    augment: Mapping | None = None,
-    photographs: Path | None = None,
+    **made: object,
 ) -> None:
-    """List a data set: one manifest, its classes, and a fingerprint of its content."""
-    if augment is None:
+    """List a data set: one manifest, its classes, and a fingerprint of its content.
+
+    Args:
+        root: folder of the data; None for a set that its maker lists.
+        made: the section of that maker, by its name, and what its `listed_from` reads.
+    """
+    if root is None:
+        [section] = made.keys() & makers().keys()
+        reads = {key: value for key, value in made.items() if key != section}
+        index = makers()[section].index(made[section], **reads)
+    else:
         index = index_dataset(
             kind,
             root,
@@ -74,9 +60,6 @@ def index_images(
             max_pixels=max_pixels,
             workers=job.threads,
         )
-    else:
-        operations = operation_list(operations_of(augment))
-        index = augment_index(read_index(photographs), operations, augment["splits"])
     write_index(index, job.folder)
     job.log.info(
         "%d images, %d classes, %d skipped",
@@ -87,6 +70,6 @@ def index_images(
             "%d images lie outside %s, behind symbolic links: %s",
             *(linked, root, ", ".join(index.summary["linked_outside"])),
         )
-    # an attacked copy and an augmented set also record that of the set they are made from
+    # an attacked copy and an augmented set also record the fingerprint of their source
     job.own_fingerprints[f"dataset:{name}"] = index.fingerprint
     job.facts["summary"] = index.summary

@@ -1,4 +1,4 @@
-"""The table of all data sets; a module of its own, so that versions are no part of its code."""
+"""The table of all data sets; a separate module, so that its code digest is small."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Fill the stores of one split and block of layers, or a part of them, from one forward pass."""
 
 from clip_sae.clip.model import load_clip
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.extraction.extract import ExtractJob, extract
 from clip_sae.planning.architecture import ModelSource, architecture
 from clip_sae.planning.inputs import ClipFiles, ImageFiles

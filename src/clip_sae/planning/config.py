@@ -11,7 +11,7 @@ import jsonschema
 import yaml
 
 from clip_sae.planning.architecture import Architecture, ModelSource, architecture
-from clip_sae.planning.augment_config import attack_mistakes, augment_mistakes
+from clip_sae.planning.kinds import kind_mistakes, with_kinds
 from clip_sae.planning.mistakes import Checked
 from clip_sae.planning.questions import questions, with_questions
 from clip_sae.planning.recipes import RecipeError, SaeRecipe, recipe_schema
@@ -36,7 +36,8 @@ def validate_config(config: dict, schema_path: Path) -> dict:
     Checks the schema first (types, ranges, unknown keys), then rules beyond a schema: the layers of
     the model, names that refer to each other, recipes that can be trained.
     """
-    schema = with_questions(yaml.safe_load(Path(schema_path).read_text(encoding="utf-8")))
+    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+    with_kinds(with_questions(schema))
     schema["$defs"]["sae"]["properties"] |= recipe_schema()
     filled = copy.deepcopy(config)
     _fill_defaults(filled, schema, schema)
@@ -76,7 +77,7 @@ def _variants(config: dict, name: str) -> list[str]:
 
 
 def _raise_if(mistakes: list[str]) -> None:
-    mistakes = list(dict.fromkeys(mistakes))  # the variants of a recipe repeat theirs
+    mistakes = list(dict.fromkeys(mistakes))  # variants of a recipe repeat a mistake
     if mistakes:
         head = f"the config has {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}:"
         raise ConfigError("\n  ".join([head, *mistakes]))
@@ -183,15 +184,7 @@ def _semantic_mistakes(config: dict):
         model = None
     if model:
         yield from _layer_mistakes(config, model)
-    for name, entry in config["datasets"].items():
-        if sum(entry[key] is not None for key in ("root", "draw", "attack", "augment")) != 1:
-            yield (
-                f"datasets.{name}: give either `root` (the folder of the data), `draw` (a set of "
-                f"the demo world), `attack` (a copy with words on it) or `augment` (another set's "
-                f"images, turned and cropped), and only one of them."
-            )
-    yield from attack_mistakes(config)
-    yield from augment_mistakes(config)
+    yield from kind_mistakes(config["datasets"])
     yield from _recipe_mistakes(config, model)
     checked = Checked(config, model, {name: _variants(config, name) for name in config["saes"]})
     for question in questions():
@@ -204,9 +197,9 @@ def model_architecture(config: dict) -> Architecture:
 
 
 def _layer_mistakes(config: dict, model: Architecture):
-    named = {"activations.layers": config["activations"]["layers"]}
-    named |= {f"saes.{name}.layers": entry["layers"] for name, entry in config["saes"].items()}
-    for where, layers in named.items():
+    layers_at = {"activations.layers": config["activations"]["layers"]}
+    layers_at |= {f"saes.{name}.layers": entry["layers"] for name, entry in config["saes"].items()}
+    for where, layers in layers_at.items():
         for layer in layers:
             if layer >= model.n_layers:
                 yield (

@@ -9,8 +9,9 @@ from pathlib import Path
 from clip_sae.planning.architecture import ModelSource
 from clip_sae.planning.artefacts import COMPLETE, Artefact, why_stale
 from clip_sae.planning.fingerprints import current_fingerprint
+from clip_sae.planning.kinds import makers
 from clip_sae.planning.plan import Plan
-from clip_sae.planning.sources import FINGERPRINT, PAIRS
+from clip_sae.planning.sources import FINGERPRINT
 from clip_sae.planning.specs import read_json
 
 STORES = ("extract", "extract_adapted")
@@ -58,11 +59,12 @@ def what_is_lost(artefact: Artefact) -> str | None:
 
 def _held(artefact: Artefact) -> tuple[str, ...]:
     """Return the files of a complete folder whose record is older than the list `holds`."""
+    for maker in makers().values():
+        if maker.rule is not None and maker.rule.stage == artefact.stage:
+            return (maker.folder(artefact.spec),)
     return {
         "train": ("cfg.json", "sae_weights.safetensors"),
         "index": ("manifest.csv", "classes.csv"),
-        "draw": (artefact.spec.get("world", ""),),
-        "attack": (PAIRS,),
     }.get(artefact.stage, ())
 
 

@@ -1,39 +1,28 @@
-"""How many images each data set and split has, as far as it can be known without reading them.
+"""Count the images of each data set and split, as far as possible without reading them.
 
-In this order: what the user says, the manifest where the set has been indexed, the config's own
-`draw`, `attack` and `augment` blocks, the option `expect`, and published counts.
+Sources, in this order: the user, the manifest of an indexed set, the section of the config that
+makes the set (`planning.kinds.Maker.count`), the option `expect`, and published counts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from clip_sae.datasets.counts import OFFICIAL
-from clip_sae.planning.augment_config import operations_of
+from clip_sae.planning.inputs import SPLITS
+from clip_sae.planning.kinds import ImageCount, maker_of, published
 from clip_sae.planning.plan import Plan
-
-SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class ImageCount:
-    """`n` images that enter stores, None where nobody knows; `source` says how it is known."""
-
-    n: int | None
-    source: str
 
 
 def parse_images(texts: list[str]) -> dict[tuple[str, str], int]:
     """Turn "dataset/split=N" texts into {(data set, split): N}.
 
-    Raises ValueError for what has another form.
+    Raises ValueError for a text of another form.
     """
     found = {}
     for text in texts:
-        place, _, number = text.partition("=")
-        dataset, _, split = place.partition("/")
+        name, _, number = text.partition("=")
+        dataset, _, split = name.partition("/")
         if split not in SPLITS or not dataset or not number.replace("_", "").isdecimal():
             raise ValueError(
                 f"--images {text!r} cannot be read; write data set, split and number of images, "
@@ -52,14 +41,15 @@ def count_images(
     manifest = plan.index(dataset).folder / "manifest.csv"
     if manifest.is_file():
         return ImageCount(_usable(manifest, split), "manifest")
-    block = plan.config["datasets"][dataset]
-    if block["draw"] is not None:
-        return ImageCount(block["draw"][f"n_{split}"], "draw")
-    if block["attack"] is not None:
-        return _attacked(plan, block["attack"], split, given)
-    if block["augment"] is not None:
-        return _augmented(plan, block["augment"], split, given)
-    return _expected(block, split)
+    entry = plan.config["datasets"][dataset]
+    maker = maker_of(entry)
+    if maker is None:
+        return _expected(entry, split)
+
+    def count(source: str, split: str) -> ImageCount:
+        return count_images(plan, source, split, given)
+
+    return maker.count(entry[maker.section], split, count)
 
 
 def _usable(manifest: Path, split: str) -> int:
@@ -67,34 +57,12 @@ def _usable(manifest: Path, split: str) -> int:
     return int(((rows["split"] == split) & (rows["status"] == "ok")).sum())
 
 
-def _attacked(plan: Plan, block: Mapping, split: str, given: Mapping) -> ImageCount:
-    if split not in block["splits"]:
-        return ImageCount(0, "attack")
-    source = count_images(plan, block["dataset"], split, given)
-    if source.n is None:
-        return source
-    most = block["splits"][split]
-    pairs = source.n if most is None else min(most, source.n)
-    return ImageCount(2 * pairs, f"attack of {block['dataset']} ({source.source})")
-
-
-def _augmented(plan: Plan, block: Mapping, split: str, given: Mapping) -> ImageCount:
-    source = count_images(plan, block["dataset"], split, given)
-    if split != "train":
-        return ImageCount(0, "augment: training images only")
-    if source.n is None:
-        return source
-    operations = operations_of(dict(block)).values()
-    copies = 1 + sum(len(value) if isinstance(value, list) else bool(value) for value in operations)
-    return ImageCount(copies * source.n, f"augment of {block['dataset']} ({source.source})")
-
-
-def _expected(block: Mapping, split: str) -> ImageCount:
-    expect = block["options"].get("expect", "official")
+def _expected(entry: Mapping, split: str) -> ImageCount:
+    expect = entry["options"].get("expect", "official")
     if isinstance(expect, Mapping):
         n = expect.get(split)
         return ImageCount(n, "expect" if n is not None else "unknown")
-    official = OFFICIAL.get(block["kind"] if expect == "official" else expect)
+    official = published().get(entry["kind"] if expect == "official" else expect)
     if official is None:
         return ImageCount(None, "unknown")
     if split in official.splits:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.architecture import ModelSource, architecture
 from clip_sae.planning.inputs import ClipFiles, ImageFiles
 from clip_sae.planning.recipes import SaeRecipe

@@ -17,7 +17,7 @@ from clip_sae.adaptation.training import embed_in_batches
 from clip_sae.analyses.adaptation.keys import FROZEN
 from clip_sae.analyses.shared.adapted import load_adapted, usable_rows
 from clip_sae.analyses.shared.models import class_names, load_model
-from clip_sae.datasets import read_classes
+from clip_sae.datasets.manifest import read_classes
 from clip_sae.datasets.pixels import pixels_of
 from clip_sae.metrics import percentile_interval, resample_counts
 from clip_sae.planning.inputs import ClipFiles, ImageFiles

@@ -15,7 +15,7 @@ from clip_sae.analyses.adaptation.plan import WEIGHTS
 from clip_sae.analyses.shared.adapted import load_adapted, usable_rows
 from clip_sae.analyses.shared.models import class_names, load_model
 from clip_sae.clip.model import ClipModel
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.datasets.pixels import pixels_of
 from clip_sae.extraction.extract import ExtractJob, extract
 from clip_sae.files import csv_text

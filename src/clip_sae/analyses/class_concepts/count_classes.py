@@ -8,7 +8,7 @@ from pathlib import Path
 from clip_sae.analyses.shared.class_counts import class_activation, write_class_counts
 from clip_sae.analyses.shared.models import class_names
 from clip_sae.analyses.shared.store_images import StoreImages
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.inputs import SaeFiles
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore

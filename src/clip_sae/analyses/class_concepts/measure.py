@@ -19,7 +19,7 @@ from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.models import class_names, load_model
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.clip.zeroshot import class_embeddings
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.inputs import ClipFiles, SaeFiles
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore

@@ -18,7 +18,7 @@ from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.sums import ConceptSums, measure_units
 from clip_sae.analyses.shared.top_images import write_top_images
 from clip_sae.analyses.shared.units import Latents, Neurons
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.files import write_output
 from clip_sae.npz import write_arrays
 from clip_sae.planning.inputs import SaeFiles

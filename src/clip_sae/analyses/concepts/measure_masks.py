@@ -16,7 +16,7 @@ from clip_sae.analyses.shared.named_records import read_records
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.sums import UnitSums
 from clip_sae.analyses.shared.units import Latents, Neurons
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.files import write_output
 from clip_sae.planning.inputs import ImageFiles, SaeFiles
 from clip_sae.sae import Sae

@@ -12,7 +12,7 @@ import pandas as pd
 
 from clip_sae.analyses.shared.activity import LatentActivity, measure_activity
 from clip_sae.analyses.shared.sae_stores import each_sae
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.metrics import bootstrap_means, percentile_interval, rank_correlation, ranks
 from clip_sae.planning.inputs import SaeFiles
 

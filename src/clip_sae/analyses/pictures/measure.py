@@ -14,7 +14,7 @@ from clip_sae.analyses.shared import top_images
 from clip_sae.analyses.shared.names import NEURONS
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.units import Latents, Neurons
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.files import write_output
 from clip_sae.planning.recipes import SaeRecipe
 from clip_sae.sae import Sae

@@ -29,7 +29,7 @@ from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.top_images import token_values
 from clip_sae.analyses.shared.units import Latents
 from clip_sae.clip.zeroshot import class_embeddings, logits
-from clip_sae.datasets import pair_rows, read_classes, read_manifest
+from clip_sae.datasets.manifest import pair_rows, read_classes, read_manifest
 from clip_sae.planning.inputs import ClipFiles
 from clip_sae.planning.specs import json_text
 from clip_sae.sae import Sae

@@ -27,7 +27,7 @@ from clip_sae.analyses.shared.top_images import measure_top_images
 from clip_sae.analyses.shared.units import Latents, Neurons, Units
 from clip_sae.analyses.shared.untrained import untrained_sae
 from clip_sae.clip.model import ClipModel
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.datasets.pixels import decode_row
 from clip_sae.extraction.stages import StageClock, decoded_batches
 from clip_sae.files import write_output

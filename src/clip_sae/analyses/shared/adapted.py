@@ -7,7 +7,7 @@ import pandas as pd
 
 from clip_sae.adaptation import AdaptedClip
 from clip_sae.clip.model import ClipModel
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.architecture import ModelSource
 from clip_sae.planning.inputs import ClipFiles
 

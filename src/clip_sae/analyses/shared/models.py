@@ -5,7 +5,7 @@ from pathlib import Path
 
 from clip_sae.clip.model import ClipModel, load_clip
 from clip_sae.clip.zeroshot import NAMED_TEMPLATES
-from clip_sae.datasets import read_classes
+from clip_sae.datasets.manifest import read_classes
 from clip_sae.planning.architecture import ModelSource
 from clip_sae.planning.inputs import ClipFiles
 

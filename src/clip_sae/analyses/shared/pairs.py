@@ -14,7 +14,7 @@ from torch import Tensor
 
 from clip_sae.analyses.shared.names import NO_WORD
 from clip_sae.analyses.shared.store_images import StoreImages
-from clip_sae.datasets import pair_rows, read_classes, read_manifest
+from clip_sae.datasets.manifest import pair_rows, read_classes, read_manifest
 from clip_sae.store import ActivationStore
 
 

@@ -19,7 +19,7 @@ from clip_sae.analyses.shared.image_metrics import ImageMetrics
 from clip_sae.analyses.shared.models import class_names, load_model
 from clip_sae.analyses.shared.substitution import Readout, Substitution, standard_readouts
 from clip_sae.clip.model import ClipModel
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.metrics import ReconstructionSums
 from clip_sae.planning.inputs import ClipFiles, SaeFiles
 from clip_sae.sae import Sae

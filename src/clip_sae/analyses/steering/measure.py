@@ -20,7 +20,7 @@ from clip_sae.analyses.steering.routes import Routes
 from clip_sae.analyses.steering.steered_units import SteeredUnits, units_of
 from clip_sae.analyses.steering.strength_curves import choose_units, trace_units
 from clip_sae.clip.vocabulary import EmbeddedVocabulary
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.files import csv_text, write_output
 from clip_sae.planning.scatter import share
 from clip_sae.sae import Sae

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clip_sae.planning.artefacts import COMPLETE, Artefact
 from clip_sae.planning.plan import Plan, Rule, StoreKey
+from clip_sae.planning.plugins import word_lists, words_code
 from clip_sae.planning.reads import Outside
 from clip_sae.planning.steps import once
 
@@ -42,7 +43,6 @@ COUNT = Rule(
 LATENTS, BASELINES = "steerability", "steerability_baselines"  # starts of table names
 FILES = {"units": "units.csv.gz", "layer": "layers.csv", "grid": "grid.csv.gz"}  # and their ends
 DRAWN = ("random", "random_sae")  # kinds with any number of units
-DEMO = "demo"  # stands for the demo's own word list
 
 
 def steps(plan: Plan) -> None:
@@ -75,12 +75,15 @@ class Steering:
         words, sha256 = listed["words"], listed["sha256"]
         reads = {"clip": self.plan.clip}
         values = {"sha256": sha256, "first": listed["first"], "template": self.section["template"]}
-        if isinstance(words, list) or words == DEMO:
+        recorded = {}
+        if isinstance(words, list):
             values["words"] = words
+        elif words in word_lists():  # a plug-in's list, whose code decides the words
+            values["words"], recorded = words, {"list": words_code(words)}
         else:  # a sha256 in the config stands for the file's content
             reads["words"] = self.plan.file(words) if sha256 is None else Outside(words)
         name = Path(words).stem if isinstance(words, str) else "words"
-        return self.plan.step(EMBED, reads=reads, values=values, vocabulary=name)
+        return self.plan.step(EMBED, reads=reads, values=values, recorded=recorded, vocabulary=name)
 
     def files(self, layer: int) -> dict:
         """Return the files that a layer's steering reads; the SAE is the recipe's first variant."""
@@ -214,8 +217,8 @@ class Steering:
     def captions(self) -> dict:
         """Return the names in the captions of the table of layers."""
         words, template = self.section["vocabulary"]["words"], self.section["template"]
-        if words == DEMO:
-            vocabulary = "the demo's words"
+        if isinstance(words, str) and words in word_lists():
+            vocabulary = f"the {words}'s words"
         else:
             vocabulary = Path(words).name if isinstance(words, str) else "chosen words"
         dropped = ", error term dropped" if self.section["error"] == "drop" else ""

@@ -20,7 +20,7 @@ from clip_sae.analyses.shared.unit_sets import chosen_units
 from clip_sae.analyses.shared.units import Latents
 from clip_sae.clip.model import ClipModel
 from clip_sae.clip.zeroshot import class_embeddings
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore
 

@@ -19,7 +19,7 @@ from clip_sae.analyses.shared.named_records import write_records
 from clip_sae.analyses.shared.names import NEURONS
 from clip_sae.analyses.shared.store_images import StoreImages
 from clip_sae.analyses.shared.units import Latents, Neurons, Units
-from clip_sae.datasets import read_manifest
+from clip_sae.datasets.manifest import read_manifest
 from clip_sae.planning.inputs import SaeFiles
 from clip_sae.sae import Sae
 from clip_sae.store import ActivationStore

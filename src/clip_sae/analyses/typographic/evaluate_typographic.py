@@ -22,7 +22,7 @@ from clip_sae.analyses.typographic.defences import NONE, defence_rows, table2_de
 from clip_sae.analyses.typographic.measure_heads import embeddings_without_heads, pixel_batches
 from clip_sae.clip.model import ClipModel
 from clip_sae.clip.zeroshot import class_embeddings
-from clip_sae.datasets import read_classes, read_manifest
+from clip_sae.datasets.manifest import read_classes, read_manifest
 from clip_sae.planning.inputs import ClipFiles, ImageFiles, SaeFiles
 from clip_sae.store import ActivationStore
 

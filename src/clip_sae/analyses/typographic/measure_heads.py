@@ -17,7 +17,7 @@ from clip_sae.analyses.shared.models import class_names, load_model, prompts
 from clip_sae.analyses.typographic.cls_attention import Head, cls_attention, heads_of, silenced
 from clip_sae.clip.model import ClipModel
 from clip_sae.clip.zeroshot import class_embeddings
-from clip_sae.datasets import pair_rows, read_manifest
+from clip_sae.datasets.manifest import pair_rows, read_manifest
 from clip_sae.datasets.pixels import pixels_of
 from clip_sae.planning.inputs import ClipFiles, ImageFiles
 

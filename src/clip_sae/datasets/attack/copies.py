@@ -1,14 +1,14 @@
 """An attacked copy of a data set on disk: each image twice, as it is and with a word on it.
 
-Steering paper §7.2.1 (D_T̄ and D_T). The two of a pair are the same pixels but for the letters, so
-that the difference of their activations is the word's doing alone.
+Steering paper §7.2.1 (D_T̄ and D_T). Only the letters differ within a pair, so the word
+alone causes the difference of the activations.
 
-    <root>/clean/<path in the source>      as CLIP sees it: resized, cropped, PNG
+    <root>/clean/<path in the source>      what CLIP sees: resized, cropped, PNG
     <root>/attacked/<path in the source>   the same with another class's name on it
-    <root>/attacks.csv                     one row per pair: what was written, where
+    <root>/attacks.csv                     one row per pair: the word, its look and its box
     <root>/classes.csv                     label and prompt name of each class of the source
 
-Paths that do not end in .png get that suffix added.
+The suffix .png is added to paths without it.
 """
 
 from collections.abc import Mapping
@@ -18,14 +18,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clip_sae.datasets import decode_image
 from clip_sae.datasets.attack.lettered import attack_image, attack_rng
-from clip_sae.datasets.attack.pairs import ATTACKED, ATTACKS_NAME, CLASSES_NAME, CLEAN
+from clip_sae.datasets.images import decode_image
+from clip_sae.datasets.kinds.attacked_pairs import ATTACKS_NAME, CLASSES_NAME
+from clip_sae.datasets.listing import ATTACKED, CLEAN
 from clip_sae.datasets.writing import draw_all, save_image, staged_folder, write_csv
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Pair:
     folder: Path
     data_root: Path
     path: str
@@ -51,11 +52,11 @@ def write_pairs(
     workers: int = 1,
     progress: bool = True,
 ) -> int:
-    """Write the folder `root`, all of it or nothing; returns the number of pairs.
+    """Write the folder `root`, whole or not at all; return the number of pairs.
 
     Args:
-        manifest, classes: of the source data set, as `read_manifest` and `read_classes` give them;
-            images with a status other than "ok" are left out.
+        manifest, classes: of the source data set, from `read_manifest` and `read_classes`; images
+            with another status than "ok" are left out.
         data_root: the folder that the manifest's paths are relative to.
         splits: the splits to copy, and how many images of each at most (None: all). Fewer than all
             are a random sample, seeded.
@@ -66,17 +67,17 @@ def write_pairs(
     labels, names = tuple(classes["label"]), tuple(classes["name"])
     rows = pd.concat([_sample(manifest, split, n, seed) for split, n in sorted(splits.items())])
     with staged_folder(Path(root)) as folder:
-        jobs = [
-            _Job(
+        pairs = [
+            _Pair(
                 *(folder, Path(data_root), row.path, row.split, row.label_idx, labels, names),
                 *(seed, tuple(font_size), tuple(decoding.items())),
             )
             for row in rows.itertuples()
         ]
         for part in (CLEAN, ATTACKED):
-            for parent in {Path(job.path).parent for job in jobs}:
+            for parent in {Path(pair.path).parent for pair in pairs}:
                 (folder / part / parent).mkdir(parents=True, exist_ok=True)
-        attacks = draw_all(_write_pair, jobs, workers=workers, progress=progress, name="attacks")
+        attacks = draw_all(_write_pair, pairs, workers=workers, progress=progress, name="attacks")
         write_csv(folder / ATTACKS_NAME, attacks)
         write_csv(folder / CLASSES_NAME, classes[["label", "name"]].to_dict("records"))
     return len(attacks)
@@ -93,26 +94,25 @@ def _sample(manifest: pd.DataFrame, split: str, n: int | None, seed: int) -> pd.
     return rows.iloc[np.sort(chosen)]
 
 
-def _write_pair(job: _Job) -> dict[str, object]:
-    pixels = decode_image(job.data_root / job.path, **dict(job.decoding))
-    rng = attack_rng(job.seed, job.path)
-    written, attack = attack_image(pixels, job.label_idx, job.names, rng, font_size=job.font_size)
-    name = job.path if job.path.endswith(".png") else f"{job.path}.png"
-    save_image(job.folder / CLEAN / name, pixels)
-    save_image(job.folder / ATTACKED / name, written)
-    left, top, right, bottom = attack.box
+def _write_pair(pair: _Pair) -> dict[str, object]:
+    pixels = decode_image(pair.data_root / pair.path, **dict(pair.decoding))
+    rng = attack_rng(pair.seed, pair.path)
+    written, attack = attack_image(
+        pixels, pair.label_idx, pair.names, rng, font_size=pair.font_size
+    )
+    name = pair.path if pair.path.endswith(".png") else f"{pair.path}.png"
+    save_image(pair.folder / CLEAN / name, pixels)
+    save_image(pair.folder / ATTACKED / name, written)
+    box = dict(zip(("left", "top", "right", "bottom"), attack.box, strict=True))
     return {
         "path": name,
-        "split": job.split,
-        "label": job.labels[job.label_idx],
-        "word": job.labels[attack.label_idx],
+        "split": pair.split,
+        "label": pair.labels[pair.label_idx],
+        "word": pair.labels[attack.label_idx],
         "text": attack.text,
         "font": attack.font,
         "size": attack.size,
         "colour": attack.colour,
         "outline": attack.outline,
-        "left": left,
-        "top": top,
-        "right": right,
-        "bottom": bottom,
+        **box,
     }

@@ -1,19 +1,28 @@
 """The synthetic typographic attack: another class's name written across an image.
 
 Steering paper §7.2 (D_T: ImageNet-100 with words written on it), after Defense-Prefix's generator:
-random font, colour, outline, size and place, one word that is not the image's class. Each image has
-a random generator of its own, named by its path, so that workers and order change nothing.
+random font, colour, outline, size and position, one word that is not the image's class. Each image
+has a random generator of its own, named by its path, so that workers and order change nothing.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
-from clip_sae.datasets.attack.lettering import FONTS, font
-
+FONTS = (
+    "DejaVuSans",
+    "DejaVuSans-Bold",
+    "DejaVuSans-BoldOblique",
+    "DejaVuSansMono-Bold",
+    "DejaVuSerif",
+    "DejaVuSerif-Bold",
+)
 COLOURS = {
     "white": (255, 255, 255),
     "black": (0, 0, 0),
@@ -24,15 +33,35 @@ COLOURS = {
     "magenta": (255, 0, 255),
     "yellow": (255, 255, 0),
 }
-LEAST_SIZE = 6  # px; below it letters are dots
+LEAST_SIZE = 6  # px; smaller letters are dots
 OUTLINE = 1 / 224  # of the image's side: 1 px where the generator's images have 224
+
+
+@cache
+def _font_dir() -> Path:
+    # The module is located, not imported: pyplot's import costs more than a thousand images.
+    spec = find_spec("matplotlib")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(
+            "words are written in the DejaVu fonts that come with matplotlib, and matplotlib "
+            "is not installed; run: pip install matplotlib"
+        )
+    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+
+
+@cache
+def font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    """Return a font of `FONTS` at a size in px."""
+    # The basic layout engine gives the same pixels with and without libraqm.
+    path = _font_dir() / f"{name}.ttf"
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @dataclass(frozen=True)
 class Attack:
-    """What was written; `box` is left, top, right, bottom in px, right and bottom outside.
+    """A written word; `box` is left, top, right, bottom in px, right and bottom outside.
 
-    `label_idx` is the class whose name it is, `text` the name as written, lines joined by "\\n".
+    `label_idx` is the class of that name, `text` the name as written, lines joined by "\\n".
     """
 
     label_idx: int
@@ -45,7 +74,7 @@ class Attack:
 
 
 def attack_rng(seed: int, path: str) -> np.random.Generator:
-    """The random generator of one image, named by its path in the data set."""
+    """Return the random generator of one image, named by its path in the data set."""
     digest = hashlib.blake2b(f"{seed}/{path}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
 
@@ -58,19 +87,19 @@ def attack_image(
     *,
     font_size: tuple[float, float] = (20 / 224, 40 / 224),
 ) -> tuple[np.ndarray, Attack]:
-    """Return the image with the name of another class written on it, and what was written.
+    """Return the image with the name of another class written on it, and a record of the word.
 
     Args:
         pixels: uint8 [y, x, rgb], as CLIP sees it; not changed.
         names: prompt name of each class; `label_idx` is the image's own.
         font_size: least and greatest size, in shares of the image's shorter side. A text that does
-            not fit is written smaller.
+            not fit becomes smaller.
 
-    Raises ValueError where no other class has a name of its own.
+    Raises ValueError if all classes have the same name.
     """
     others = [i for i, name in enumerate(names) if name != names[label_idx]]
     if not others:
-        raise ValueError(f"no class has another name than {names[label_idx]!r} to write.")
+        raise ValueError(f"all classes have the name {names[label_idx]!r}, so none can be written.")
     height, width = pixels.shape[:2]
     word_idx = others[int(rng.integers(len(others)))]
     text = broken_lines(names[word_idx])
@@ -91,12 +120,12 @@ def attack_image(
         stroke_width=stroke,
         stroke_fill=COLOURS[outline],
     )
-    place = (x, y, min(width, x + right - left), min(height, y + bottom - top))
-    return np.array(picture), Attack(word_idx, text, name, size, colour, outline, place)
+    box = (x, y, min(width, x + right - left), min(height, y + bottom - top))
+    return np.array(picture), Attack(word_idx, text, name, size, colour, outline, box)
 
 
 def broken_lines(name: str) -> str:
-    """The name in one or two lines: two or three words break after the first, more the second."""
+    """Return the name in one or two lines: of two or three words, the first has one to itself."""
     words = name.split()
     after = 0 if len(words) < 2 else 1 if len(words) < 4 else 2
     return "\n".join(" ".join(part) for part in (words[:after], words[after:]) if part)
@@ -105,7 +134,7 @@ def broken_lines(name: str) -> str:
 def _fitting(
     text: str, name: str, size: int, stroke: int, width: int, height: int
 ) -> tuple[int, tuple[int, int, int, int]]:
-    """The largest size up to `size` at which the text fits, and its box when drawn at (0, 0)."""
+    """Return the largest size up to `size` that fits, and the box of the text drawn at (0, 0)."""
     ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     while True:
         box = ruler.textbbox((0, 0), text, font=font(name, size), stroke_width=stroke)

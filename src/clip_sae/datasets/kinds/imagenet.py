@@ -3,57 +3,102 @@
 Paper: activations and SAEs of all figures, zero-shot CE (Tables 3, 4), Table 2's validation set.
 """
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from clip_sae.datasets.class_names import are_wnids, imagenet_names
 from clip_sae.datasets.listing import (
-    SPLITS,
     ClassFolders,
     DatasetError,
     Listing,
     compare_with_disk,
     contents,
     entries,
+    read_table,
     require,
     some,
     wanted_splits,
 )
+from clip_sae.planning.inputs import SPLITS
+from clip_sae.planning.kinds import Expected, Option, kind
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KAGGLE_DATA = "ILSVRC/Data/CLS-LOC"
 KAGGLE_SOLUTION = "LOC_val_solution.csv"
 KAGGLE_SYNSETS = "LOC_synset_mapping.txt"
 
+IMAGENET = Expected(  # Russakovsky et al. 2015, Table 2
+    splits={"train": 1_281_167, "val": 50_000},
+    classes=1000,
+    per_class={"train": (732, 1300), "val": (50, 50)},
+)
+IMAGENET100 = Expected(  # kaggle.com/datasets/ambityga/imagenet100
+    splits={"train": 130_000, "val": 5_000},
+    classes=100,
+    per_class={"train": (1300, 1300), "val": (50, 50)},
+)
+BY_WNIDS = Expected(classes=100, per_class={"train": (732, 1300), "val": (50, 50)})
+_NAMES = {
+    "names": Option(
+        {"enum": ["openai", "synset"]},
+        "openai: open_clip's prompt names; synset: the first synonym in the set's own file",
+    )
+}
 
+
+@kind(
+    "imagenet",
+    layout="`{train,val,test}/<class>/<image>`",
+    options=_NAMES,
+    published={"imagenet": IMAGENET},
+)
 def load_imagenet(root: Path, options: dict) -> Listing:
-    """`<root>/{train,val,test}/<class>/<image>`; other folders beside the splits are ignored.
+    """ImageNet-1k, or any other set in its folders.
 
-    A `test` folder without class folders (ImageNet's has no labels) is ignored too.
+    Other folders next to the splits are ignored, and a `test` folder without class folders
+    (ImageNet's has no labels).
     """
     found = ClassFolders(root)
     _add_split_folders(found, "", options)
     rows = found.rows()
-    # A folder layout whose classes are not wnids is somebody else's data: no published counts.
+    # Classes that are not wnids mean another set in the same layout: no published counts.
     published = "imagenet" if are_wnids(rows["label"].unique()) else None
     return _listing(found, rows, options, "openai", _first_file(root), published)
 
 
+@kind(
+    "imagenet_kaggle",
+    layout="`ILSVRC/Data/CLS-LOC/{train,val}`; val flat with `LOC_val_solution.csv`, or by wnid",
+    options=_NAMES,
+    published={"imagenet_kaggle": IMAGENET},
+)
 def load_imagenet_kaggle(root: Path, options: dict) -> Listing:
-    """Kaggle's `ILSVRC/Data/CLS-LOC/{train,val}`; val flat with `LOC_val_solution.csv`, or sorted
-    into wnid folders by the user.
-    """
+    """ImageNet-1k as Kaggle packs it."""
     found = ClassFolders(root)
     rows = _kaggle_rows(found, options)
     return _listing(found, rows, options, "openai", _first_file(root), "imagenet_kaggle")
 
 
+@kind(
+    "imagenet100",
+    layout="`train.X1…`, `val.X` and `Labels.json`, or `[data/]{train,val}` and `Labels.json`",
+    options=_NAMES
+    | {
+        "wnids": Option(
+            {"type": ["array", "string"], "items": {"type": "string"}},
+            "take these classes out of ImageNet-1k in either layout: a list, a file with one wnid "
+            "per line, or a Labels.json",
+        )
+    },
+    published={"imagenet100": IMAGENET100, "imagenet100_by_wnids": BY_WNIDS},
+)
 def load_imagenet100(root: Path, options: dict) -> Listing:
-    """ImageNet-100: Kaggle's `train.X1…`, `val.X`, `Labels.json`; its merged form (`{train,val}`
-    and `Labels.json`, in the root or in `data/`); or, with the option `wnids` (a list, or a file
-    with one wnid per line, or a Labels.json), taken out of ImageNet-1k in either layout.
-    """
+    """ImageNet-100: Kaggle's set, or a part of ImageNet-1k."""
     if "wnids" in options:
         return _derived(root, options)
     prefix = "data" if (root / "data" / "Labels.json").is_file() else ""
@@ -112,7 +157,7 @@ def _add_split_folders(found: ClassFolders, prefix: str, options: dict) -> None:
             else:
                 found.add_split(folder, split)
     found.ignored += [name for name in folders if name not in SPLITS]
-    if not found.n_images:
+    if not found.images:
         raise DatasetError(
             f"{base} has no images in {', '.join(f'{s}/<class>/' for s in wanted_splits(options))}"
             f"; it holds {contents(base)}."
@@ -130,20 +175,16 @@ def _kaggle_rows(found: ClassFolders, options: dict) -> pd.DataFrame:
     if not val_is_flat:
         return found.rows()
     require(root, KAGGLE_SOLUTION)
-    solution = pd.read_csv(root / KAGGLE_SOLUTION, dtype=str, keep_default_na=False)
-    flat = pd.DataFrame(
-        {
-            "path": val + "/" + solution["ImageId"] + ".JPEG",
-            "split": "val",
-            # "n03995372 85 1 499 272 …": the wnid, then its boxes
-            "label": solution["PredictionString"].str.split(" ").str[0],
-            "word": "",
-        }
-    )
-    found.ignored += compare_with_disk(root, flat["path"], KAGGLE_SOLUTION)
-    if found.classes is not None:
-        flat = flat[flat["label"].isin(found.classes)]
-    return pd.concat([found.rows(), flat], ignore_index=True)
+    columns = ("ImageId", "PredictionString")
+    solution = read_table(root / KAGGLE_SOLUTION, columns, dtype=str, keep_default_na=False)
+    # "n03995372 85 1 499 272 …": the wnid, then its boxes
+    labels = [text.split(" ")[0] for text in solution["PredictionString"]]
+    paths = [f"{val}/{name}.JPEG" for name in solution["ImageId"]]
+    found.ignored += compare_with_disk(root, paths, KAGGLE_SOLUTION)
+    for path, label in zip(paths, labels, strict=True):
+        if found.classes is None or label in found.classes:
+            found.images.append((path, "val", label))
+    return found.rows()
 
 
 def _first_file(root: Path) -> Path | None:

@@ -1,23 +1,14 @@
-"""Words written across an image: the typographic attack of the demo world."""
+"""Write a word across an image: the typographic attack of the demo world."""
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from clip_sae.datasets.attack.lettered import FONTS, font
 from clip_sae_demo.world import IMAGE_SIZE
 
-FONTS = (
-    "DejaVuSans",
-    "DejaVuSans-Bold",
-    "DejaVuSans-BoldOblique",
-    "DejaVuSansMono-Bold",
-    "DejaVuSerif",
-    "DejaVuSerif-Bold",
-)
 FONT_SIZES = (13, 20)  # px, both included; below 13 the letters melt at 56 px
 MARGIN = 1  # px kept free between a word and the edge
 
@@ -33,7 +24,7 @@ _LIGHT_INKS = ("white", "yellow")
 
 @dataclass(frozen=True)
 class WrittenWord:
-    """How a word was written; `box` is left, top, right, bottom in px, right and bottom outside."""
+    """The look of a word; `box` is left, top, right, bottom in px, right and bottom outside."""
 
     word: str
     font: str
@@ -43,28 +34,8 @@ class WrittenWord:
 
 
 @cache
-def _font_dir() -> Path:
-    # The module is located, not imported: pyplot's import costs more than a thousand images.
-    spec = find_spec("matplotlib")
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError(
-            "the demo world writes words in the DejaVu fonts that come with matplotlib, and "
-            "matplotlib is not installed; run: pip install matplotlib"
-        )
-    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
-
-
-@cache
-def font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    """A font of `FONTS` at a size in px."""
-    # The basic layout engine gives the same pixels with and without libraqm.
-    path = _font_dir() / f"{name}.ttf"
-    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
-
-
-@cache
 def _fitting_size(word: str, name: str, size: int) -> int:
-    """The largest size up to `size` at which the word and its outline fit into the image."""
+    """Return the largest size up to `size` at which the word and its outline fit into the image."""
     while size > 8:
         left, _, right, _ = font(name, size).getbbox(word, stroke_width=1)
         if right - left <= IMAGE_SIZE - 2 * MARGIN:
