@@ -19,7 +19,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from clip_sae.analyses.configured import plan_of
+from clip_sae.analyses.planned import plan_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = (".csv", ".md", ".html", ".svg")

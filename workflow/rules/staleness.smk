@@ -10,8 +10,9 @@ import time
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(workflow.basedir)
-SRC = ROOT / "src"
+# The workflow's own folder: `workflow.basedir` is the folder of a Snakefile that imports it.
+HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+SRC = HOME.parent / "src"
 # Scripts and cluster jobs find the package without an installation.
 sys.path.insert(0, str(SRC))
 os.environ |= {
@@ -31,13 +32,13 @@ from clip_sae.planning.specs import ParsedCode, write_text
 from clip_sae.planning.turns import masked
 
 try:
-    config = validate_config(config, ROOT / "workflow/schemas/config.schema.yaml")
+    config = validate_config(config, HOME / "schemas/config.schema.yaml")
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 # Digests of code are needed at each reading of the workflow, in each job on a cluster as well.
-PARSED_CODE = ParsedCode(ROOT / ".snakemake/clip-sae-code.json")
-plan = planned(config, workflow=ROOT / "workflow", src=SRC)
+PARSED_CODE = ParsedCode(HOME.parent / ".snakemake/clip-sae-code.json")
+plan = planned(config, workflow=HOME, src=SRC)
 RESULTS = plan.results
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
