@@ -8,7 +8,6 @@ from clip_sae.planning.final import STYLE
 from clip_sae.planning.plan import Plan
 from clip_sae.planning.reads import resources_of
 from clip_sae.planning.specs import canonical_json
-from clip_sae.planning.staleness import Staleness
 from clip_sae.planning.steps import Step
 
 
@@ -76,18 +75,3 @@ def listing(plan: Plan) -> list[dict]:
 def upstream_of(plan: Plan) -> dict[str, set[str]]:
     """{path: what its job reads} of everything that a job makes, records and drawings too."""
     return {path: set(job["reads"]) for job in listing(plan) for path in job["makes"]}
-
-
-def work_listing(plan: Plan, state: Staleness) -> dict:
-    """What a config needs, and what of it is not there: for `python -m clip_sae plan`."""
-    return {
-        "jobs": listing(plan),
-        "stores": [
-            {"path": store.path, "dataset": key.dataset, "split": key.split}
-            | {"hook": key.hook, "layer": key.layer}
-            for key, store in plan.stores.items()
-        ],
-        "targets": plan.targets,
-        "stale": sorted(state.stale),
-        "missing": sorted(state.missing),
-    }
