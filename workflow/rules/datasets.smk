@@ -1,11 +1,11 @@
-"""Content from outside: data sets become manifests, weights become a fingerprint.
+"""Sources: data sets become manifests, weights become a fingerprint.
 
 Declared in src/clip_sae/planning/sources.py.
 """
 
 
 use rule step as fingerprint_model with:
-    """Fingerprint the weights of a CLIP; weights of a hub are fetched here."""
+    """Fingerprint the weights of a CLIP; this job downloads weights of a hub."""
     input:
         reads("fingerprint_model"),
     output:

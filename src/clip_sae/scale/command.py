@@ -31,7 +31,7 @@ def add_plan(verbs) -> None:
 
 def run_plan(options: argparse.Namespace) -> int:
     """Print the plan; return 1 if the disk is too small, 3 if image counts are unknown, else 0."""
-    # pandas and numpy take a while to import: only where they are used
+    # slow to import: pandas, numpy
     from clip_sae.analyses.planned import plan_of
     from clip_sae.scale.estimate import Estimator
     from clip_sae.scale.images import parse_images
