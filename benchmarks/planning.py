@@ -1,49 +1,37 @@
-"""Estimates of `python -m clip_sae plan` beside what a finished run took: bytes and seconds.
+"""Estimates of `python -m clip_sae plan` next to what a finished run took: bytes and seconds.
 
     python benchmarks/planning.py            # in the folder of the finished run
 
-Bytes: of the stores' shards and of the SAEs' weights. Seconds, of Snakemake's benchmark files: what
-is estimated without any measurement, and what each job is estimated to take from the others of its
-stage, each left out in turn.
+Bytes: of the stores' shards and of the SAEs' weights. Seconds, from Snakemake's benchmark files:
+the shipped record's estimate of each stage, and that of each job from the others of its stage.
+The last columns, with the work of each stage, are rows of workflow/resources/measured_jobs.csv.
 """
 
 import argparse
-import os
 from pathlib import Path
 from statistics import median
 
 from clip_sae.analyses.planned import plan_of
-from clip_sae.planning.jobs import work_listing
-from clip_sae.planning.staleness import Staleness
-from clip_sae.scale.estimate import EXTRACTION, Estimator
-from clip_sae.scale.listing import WorkListing
-from clip_sae.scale.quantities import Estimate, Speeds
-from clip_sae.scale.rates import CPU_CORE_FLOPS, IMAGES_PER_CORE, Rate, measured_rate, read_seconds
+from clip_sae.scale.estimate import Estimate, Estimator
 from clip_sae.scale.report import duration, table
+from clip_sae.scale.seconds import hours_of, read_seconds
 
 
 class FromNothing(Estimator):
-    """The estimate as it was before anything had been made."""
+    """The estimate of a target before anything has been made, from shipped records alone."""
+
+    def __init__(self, plan, target: str) -> None:
+        super().__init__(plan, target, {}, on_cpu=True, own_records=False)
+        self.to_make = {path for job in self.jobs for path in job["makes"]} & self.needed
+        self.wanted = set(self.readers)
 
     def absent(self, path: str) -> bool:
+        """Count every store as absent."""
         return True
 
 
-def estimator(config: Path) -> Estimator:
-    """The estimate of a config as if nothing were there."""
-    plan = plan_of(config)
-    listed = work_listing(plan, Staleness.of(plan))
-    everything = sorted({path for job in listed["jobs"] for path in job["makes"]})
-    listing = WorkListing.from_dict(listed | {"missing": everything})
-    cores = os.cpu_count() or 1
-    speeds = Speeds(Rate(cores * CPU_CORE_FLOPS, ""), Rate(cores * IMAGES_PER_CORE, ""), 1)
-    found = FromNothing(plan, listing, "all", {}, speeds)
-    found.seconds = {}  # nothing measured
-    return found
-
-
 def bytes_table(estimate: Estimate, results: Path) -> list[str]:
-    """Bytes of stores and SAEs, estimated and on disk."""
+    """Return the lines of bytes of stores and SAEs, estimated and on disk."""
     model = Path("activations")
     shards, weights = 0, 0
     for split in estimate.splits:
@@ -63,45 +51,43 @@ def bytes_table(estimate: Estimate, results: Path) -> list[str]:
     )
 
 
-def seconds_table(found: Estimator, estimate: Estimate, seconds: dict[str, float]) -> list[str]:
-    """Seconds of each stage that has a formula."""
-    formulas = found.formulas(found.planned_saes())
-    work = {
-        EXTRACTION: {
-            f"extract_{s.dataset}_{s.split}_block0": float(s.images or 0) for s in estimate.splits
-        }
-    }
-    for job in found.listing.jobs:
-        if job["stage"] in formulas and found.needed.intersection(job["makes"]):
-            work.setdefault(job["stage"], {})[job["job"]] = formulas[job["stage"]][1](job)
+def seconds_table(found: FromNothing, estimate: Estimate, seconds: dict[str, float]) -> list[str]:
+    """Return the lines of each stage whose jobs have run: seconds, estimates, work."""
+    saes = {s.artefact.path: s for row in found.planned_saes().values() for s in row}
+    work: dict[str, dict[str, float]] = {"extract": found.extraction_work()}
+    for job in found.jobs:
+        if found.needed.intersection(job["makes"]):
+            work.setdefault(job["stage"], {})[job["job"]] = found.job_work(job, saes)
     rows = []
     for stage in estimate.stages:
-        ran = {rule: n for rule, n in work.get(stage.name, {}).items() if seconds.get(rule)}
+        ran = {job: n for job, n in work.get(stage.name, {}).items() if n and seconds.get(job)}
         if not ran:
             continue
-        took = sum(seconds[rule] for rule in ran)
-        guess = 3600 * (stage.hours or 0.0)
-        others = []
-        for rule, n in ran.items():
-            rate = measured_rate({name: x for name, x in ran.items() if name != rule}, seconds)
-            others += [n / rate.per_second / seconds[rule]] if rate else []
-        left_out = (
-            f"{min(others):.2f} / {median(others):.2f} / {max(others):.2f}" if others else "-"
-        )
+        took = sum(seconds[job] for job in ran)
+        guess = 3600 * stage.time.hours if stage.time else None
+        ratios = []
+        for job, n in ran.items():
+            others = {name: x for name, x in ran.items() if name != job}
+            hours = hours_of(n, others, seconds, stage.unit)
+            ratios += [3600 * hours.hours / seconds[job]] if hours else []
+        low, middle, high = (f"{f(ratios):.2f}" if ratios else "-" for f in (min, median, max))
         rows.append(
-            (stage.name, str(len(ran)), duration(took / 3600), duration(guess / 3600))
-            + (f"{guess / took:.2f}", left_out)
+            (stage.name, f"{len(ran)} of {stage.jobs}", duration(took / 3600))
+            + (("-", "-") if guess is None else (duration(guess / 3600), f"{guess / took:.2f}"))
+            + (f"{low} / {middle} / {high}", f"{sum(ran.values()):.6g}", f"{took:.1f}")
         )
-    head = ("stage", "jobs", "took", "estimated, nothing measured", "ratio")
-    return table((*head, "from its other jobs: least / median / most"), rows)
+    head = ("stage", "jobs", "took", "shipped record", "ratio")
+    head += ("from its other jobs: least / median / most", "work", "seconds")
+    return table(head, rows)
 
 
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, default=Path("config.yaml"))
+    parser.add_argument("--target", default="all")
     options = parser.parse_args()
-    found = estimator(options.config)
+    found = FromNothing(plan_of(options.config), options.target)
     estimate = found.estimate()
     results = Path(found.plan.results)
     print("\n".join(bytes_table(estimate, results)), end="\n\n")

@@ -1,9 +1,9 @@
-"""`python -m clip_sae <verb>`: what is done to results by hand, beside the workflow.
+"""`python -m clip_sae <verb>`: tools for results, next to the workflow.
 
-plan      say what a config needs, before anything runs; exit code 1 if the disk is too small
+plan      print what a config needs, before anything runs; exit code 1 if the disk is too small
 verify    check stores against their checksums; --repair lets the next run redo what is damaged
 gc        list (and with --delete remove) artefacts that no config needs
-reindex   list a data folder again after its content has changed
+reindex   index a data folder again after its content has changed
 convert   turn an SAE of another project into an SAE folder of this one
 """
 
@@ -22,7 +22,7 @@ from clip_sae.scale.command import add_plan
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code.
+    """Run one verb; return the exit code.
 
     0: fine. 1: damage found, or a disk too small. 2: wrong usage.
     """
@@ -50,13 +50,13 @@ def _add_verify(verbs) -> None:
     verb.add_argument("stores", nargs="+", type=Path, help="store folders, or folders above them")
     verb.add_argument("--fast", action="store_true", help="sizes only, not every checksum")
     verb.add_argument(
-        "--repair", action="store_true", help="forget damaged ranges, so that snakemake redoes them"
+        "--repair", action="store_true", help="delete damaged ranges, so that snakemake redoes them"
     )
     verb.set_defaults(run=_verify)
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from clip_sae.store import verify_store  # zarr takes a while to import: only where it is used
+    from clip_sae.store import verify_store  # zarr is slow to import
 
     folders, dropped = [], []
     for path in options.stores:
@@ -80,7 +80,7 @@ def _verify(options: argparse.Namespace) -> int:
         print(report)
         damaged += not report.ok
     if damaged and options.repair:
-        print("Run snakemake again: it extracts these ranges again, then measures what reads them.")
+        print("Run snakemake again: it extracts these ranges again and reruns their readers.")
     elif damaged:
         print("Add --repair, then run snakemake again to redo the damaged ranges.")
     return 1 if damaged else 0
@@ -107,7 +107,7 @@ def _add_gc(verbs) -> None:
 
 
 def _gc(options: argparse.Namespace) -> int:
-    from clip_sae.analyses.planned import plan_of  # jsonschema and all plans: only where used
+    from clip_sae.analyses.planned import plan_of  # slow to import
 
     configs = options.config or [Path("config.yaml")]
     needed: dict[Path, set[str]] = {}
@@ -130,14 +130,14 @@ def _gc(options: argparse.Namespace) -> int:
     if not total:
         print(f"Nothing to remove: all artefacts are needed by {names}.")
     elif options.delete:
-        print(f"{total / 1e6:12.1f} MB  removed; kept is what {names} needs")
+        print(f"{total / 1e6:12.1f} MB  removed; artefacts that {names} needs are kept")
     else:
         print(f"{total / 1e6:12.1f} MB  not needed by {names}; add --delete to remove it")
     return 0
 
 
 def _add_reindex(verbs) -> None:
-    verb = verbs.add_parser("reindex", help="list a data folder again")
+    verb = verbs.add_parser("reindex", help="index a data folder again")
     verb.add_argument("dataset", help="name under `datasets` in the config")
     verb.add_argument("--config", type=Path, default=Path("config.yaml"))
     verb.set_defaults(run=_reindex)
@@ -153,14 +153,14 @@ def _reindex(options: argparse.Namespace) -> int:
     from clip_sae.analyses.planned import plan_of
 
     _run_snakemake(options.config, plan_of(options.config).index(options.dataset).path, "--force")
-    print("Run snakemake again: what was made from other content is rebuilt.")
+    print("Run snakemake again: it rebuilds everything made from other content.")
     return 0
 
 
 def _run_snakemake(config: Path, *arguments: str) -> None:
     """Run Snakemake with `config` in place of the workflow's own.
 
-    In a process of its own: the package never imports Snakemake. Raises RuntimeError where it
+    Snakemake runs in its own process: the package never imports it. Raises RuntimeError if it
     fails.
     """
     command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "all"]
@@ -182,8 +182,8 @@ def _add_convert(verbs) -> None:
         "--from",
         dest="format",
         metavar="FORMAT",
-        help="saelens, prisma, patchsae, saev, sparsify, dictionary_learning or openai; recognised "
-        "by its files when left out",
+        help="saelens, prisma, patchsae, saev, sparsify, dictionary_learning or openai; by default "
+        "recognised by its files",
     )
     verb.add_argument(
         "--input-norm",
@@ -209,7 +209,7 @@ def _add_convert(verbs) -> None:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from clip_sae.sae.exchange import convert  # torch takes a while to import: only where used
+    from clip_sae.sae.exchange import convert  # torch is slow to import
 
     done = convert(
         options.source,

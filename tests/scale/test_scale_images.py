@@ -1,4 +1,4 @@
-"""Numbers of images of a split: the order of the sources, and unknown numbers."""
+"""Images of a split: the order of the sources, and unknown numbers."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def demo(tmp_path, monkeypatch) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("place", "n", "source"),
+    ("split", "n", "source"),
     [
         (("imagenet", "train"), 1_281_167, "published"),
         (("imagenet100_attacked", "val"), 10_000, "attack of imagenet100 (published)"),
@@ -38,12 +38,12 @@ def demo(tmp_path, monkeypatch) -> Plan:
         (("imagenet", "test"), None, "unknown"),
     ],
 )
-def test_published_counts_and_what_follows_from_them(paper, place, n, source):
-    assert count_images(paper, *place, {}) == ImageCount(n, source)
+def test_published_counts_and_what_follows_from_them(paper, split, n, source):
+    assert count_images(paper, *split, {}) == ImageCount(n, source)
 
 
 @pytest.mark.parametrize(
-    ("place", "n"),
+    ("split", "n"),
     [
         (("general", "train"), 9600),
         (("attacked", "train"), 4800),
@@ -52,8 +52,8 @@ def test_published_counts_and_what_follows_from_them(paper, place, n, source):
         (("typographic", "test"), 552),
     ],
 )
-def test_drawn_sets_have_as_many_as_the_config_says(demo, place, n):
-    assert count_images(demo, *place, {}).n == n
+def test_drawn_sets_have_as_many_as_the_config_says(demo, split, n):
+    assert count_images(demo, *split, {}).n == n
 
 
 def test_the_user_comes_first_and_the_manifest_second(demo):
@@ -70,6 +70,6 @@ def test_the_user_comes_first_and_the_manifest_second(demo):
 @pytest.mark.parametrize(
     "text", ["general=3", "general/train", "general/trian=3", "/val=3", "a/val=x"]
 )
-def test_another_form_is_an_error(text):
+def test_a_text_of_another_form_is_refused(text):
     with pytest.raises(ValueError, match="--images .* cannot be read; write data set, split"):
         parse_images([text])

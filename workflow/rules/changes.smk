@@ -1,4 +1,4 @@
-"""What adaptation changes: concepts, or the map from concepts to classes (target `adaptation`).
+"""Does adaptation change concepts, or the map from concepts to classes? (target `adaptation`)
 
 Declared in src/clip_sae/analyses/changes/plan.py.
 """

@@ -1,4 +1,4 @@
-"""Concepts: what each latent stands for, and where it is (PatchSAE §3).
+"""Concepts: the meaning and the position of each latent (PatchSAE §3).
 
 Declared in src/clip_sae/analyses/concepts/plan.py.
 """

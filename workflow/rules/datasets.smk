@@ -1,4 +1,4 @@
-"""Content from outside: data sets become manifests, weights become a fingerprint.
+"""Sources: data sets become manifests, weights become a fingerprint.
 
 Declared in src/clip_sae/planning/sources.py; makers of data sets in src/clip_sae/datasets/kinds.
 """
@@ -7,7 +7,7 @@ from clip_sae.planning.kinds import makers
 
 
 use rule step as fingerprint_model with:
-    """Fingerprint the weights of a CLIP; weights of a hub are fetched here."""
+    """Fingerprint the weights of a CLIP; this job downloads weights of a hub."""
     input:
         reads("fingerprint_model"),
     output:

@@ -1,26 +1,23 @@
-"""Stores that are not kept: deleted when everything that this run makes from them is made.
+"""Temporary stores: deleted as soon as this run has made everything that reads them.
 
-INPUTS   what was made from a store
-OUTPUTS  {results}/dropped/{model}/{dataset}-{split}/{hook}-L{layer}-{digest}.json, and the store's
-         folder is gone
-
-Only with `activations.temporary` or `layers_at_once`. What is deleted comes back by itself when
-something out of date reads it, alone and not with all layers of its split.
+Only with `activations.temporary` or `layers_at_once`. Inputs are the files made from a store; the
+output is {results}/dropped/{model}/{dataset}-{split}/{hook}-L{layer}-{digest}.json. A deleted store
+comes back alone, without the other layers of its split, when something out of date reads it.
 """
 
 import sys
 
 from clip_sae.planning.temporary import Deletions
 
-# Which stores a run needs depends on its targets, and so do the rules: Snakemake 9.27 sets
-# `workflow.dag_settings` only after it has read the workflow (api.py, DAGApi.__post_init__), so the
-# command line is read here once more. A cluster's job is started for one target; the environment
-# tells it those of the run, or it would come to other rules.
+# A run's targets decide which stores it needs, and so the rules. Snakemake 9.27 sets
+# `workflow.dag_settings` only after it has read the workflow (api.py, DAGApi.__post_init__), so this
+# file reads the command line once more. A cluster's job has one target; an environment variable
+# gives it the targets of the run, so that it gets the same rules.
 PASSES = {}
 
 
 def targets_of_run():
-    """The targets of this run."""
+    """Return the targets of this run."""
     from snakemake.cli import parse_args
 
     if not workflow.is_main_process:
@@ -45,7 +42,7 @@ if plan.temporary:
             mark_stale(store.marker)
 
         rule:
-            """Delete a store when everything that this run makes from it is made."""
+            """Delete a store once this run has made everything that reads it."""
             name:
                 store.name
             input:
@@ -65,13 +62,13 @@ if plan.temporary:
 
 
 def files_of(target):
-    """The files of a target, with the records of the stores that are deleted for it."""
+    """Return the files of a target, with the records of the stores that are deleted for it."""
     also = deletions.of_target(target) if plan.temporary else []
     return plan.files_of(target) + also
 
 
 def after_turns(job):
-    """Inputs of an extraction that has to wait until stores of earlier layers are deleted."""
+    """Return the deletions of earlier layers that an extraction waits for."""
     if not plan.temporary or not workflow.is_main_process:
         return []
     return deletions.before(job)

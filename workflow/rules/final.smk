@@ -5,7 +5,7 @@ Each file names its own function in the plan of its analysis (src/clip_sae/analy
 
 
 use rule step as gather with:
-    """Put measured rows together into a table at the results root."""
+    """Join measured rows into a table at the results root."""
     input:
         reads("gather"),
     output:

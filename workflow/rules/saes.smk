@@ -1,4 +1,4 @@
-"""Activations → sparse autoencoders; how well they reconstruct, how often their latents fire.
+"""Activations → sparse autoencoders, their reconstruction and firing rates.
 
 Declared in src/clip_sae/planning/saes.py and src/clip_sae/analyses/reconstruction/plan.py,
 firing/plan.py.
@@ -17,7 +17,7 @@ use rule step as train_sae with:
         times("train_sae")
     wildcard_constraints:
         recipe="|".join(plan.single_recipes) or "(?!)",
-    # streamed tokens are made while the training runs, which has as many threads as without
+    # streamed tokens are made in a second thread, next to the training
     threads: lambda wildcards: 2 if config["saes"][wildcards.recipe]["stream"] else 1
     resources:
         gpu=gpus,

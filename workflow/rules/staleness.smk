@@ -1,7 +1,7 @@
 """The plan, and what each job waits for; included before all others. docs/reruns.md tells the story.
 
-`reads(rule)`, `makes(rule)`, `logs(rule)` and `times(rule)` are what a rule takes from its
-declaration (`planning.steps.Rule`, next to the analysis): inputs, outputs, log and benchmark.
+`reads(rule)`, `makes(rule)`, `logs(rule)` and `times(rule)` return the inputs, outputs, log and
+benchmark of a rule from its declaration (`planning.steps.Rule`, next to the analysis).
 """
 
 import os
@@ -10,8 +10,9 @@ import time
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(workflow.basedir)
-SRC = ROOT / "src"
+# The workflow's own folder: `workflow.basedir` is the folder of a Snakefile that imports it.
+HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+SRC = HOME.parent / "src"
 # Scripts and cluster jobs find the package without an installation.
 sys.path.insert(0, str(SRC))
 os.environ |= {
@@ -30,13 +31,13 @@ from clip_sae.planning.specs import ParsedCode, write_text
 from clip_sae.planning.turns import masked
 
 try:
-    config = validate_config(config, ROOT / "workflow/schemas/config.schema.yaml")
+    config = validate_config(config, HOME / "schemas/config.schema.yaml")
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-# Digests of code are needed at each reading of the workflow, in each job on a cluster as well.
-PARSED_CODE = ParsedCode(ROOT / ".snakemake/clip-sae-code.json")
-plan = planned(config, workflow=ROOT / "workflow", src=SRC)
+# Each reading of the workflow needs digests of code, also in each job on a cluster.
+PARSED_CODE = ParsedCode(HOME.parent / ".snakemake/clip-sae-code.json")
+plan = planned(config, workflow=HOME, src=SRC)
 RESULTS = plan.results
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
@@ -44,8 +45,8 @@ if workflow.is_main_process:
     PARSED_CODE.save()
 
 
-# Into how many jobs the longest ones are split: `--set-scatter extraction=8 units=8`, or a profile.
-# Neither a digest nor a bit of a result depends on it.
+# The longest jobs can be split: `--set-scatter extraction=8 units=8`, or in a profile. Digests and
+# results do not depend on it.
 scattergather:
     extraction=1,
     units=1,
@@ -66,13 +67,12 @@ onstart:
 
 # --- what is out of date --------------------------------------------------------------------------
 
-# The input of every job whose output is out of date. It is written when the workflow is read and
-# something is stale; its content differs each time, because Snakemake ignores a newer file whose
-# checksum it knows.
+# The input of every job whose output is out of date, written when the workflow is read. Its content
+# differs each time, because Snakemake ignores a newer file whose checksum it knows.
 STALE_MARK = f"{RESULTS}/.out-of-date"
 
-# A job on a cluster belongs to a run that has decided. It asks again only where its rules
-# themselves depend on the answer (drop.smk).
+# The main process decides. A job on a cluster repeats this only where its rules depend on it
+# (drop.smk).
 STATE = Staleness.of(plan) if workflow.is_main_process or plan.temporary else None
 
 
@@ -91,30 +91,30 @@ if workflow.is_main_process:
 
 
 def forced():
-    """Whether this run forces jobs, which then need inputs that would otherwise stay deleted."""
+    """Check whether this run forces jobs, which then need inputs that otherwise stay deleted."""
     dag = workflow.dag_settings
     return bool(dag.forcerun or dag.forceall or dag.forcetargets)
 
 
 @cache
 def made_now():
-    """The files that this run makes. Asked for when jobs are made: targets are known by then."""
+    """Return the files that this run makes. Call it when jobs are made: targets are known by then."""
     found = made_by_run(plan, STATE, workflow.dag_settings.targets or ["all"])
     return found & {artefact.path for artefact in plan.artefacts}
 
 
 @cache
 def upstream():
-    """What each job reads, by what it makes."""
+    """Return {path: all paths that its job reads}."""
     return upstream_of(plan)
 
 
 def made_before(artefacts):
-    """What this run makes behind up-to-date inputs of `artefacts`: their jobs need it as plain inputs.
+    """Return the files of this run behind up-to-date inputs of `artefacts`, for plain inputs.
 
     Snakemake 9.27 passes over a job with a missing output where an earlier job runs and all ways
     between them lead through `ancient` inputs (dag.py, update_needrun: masked jobs are reached by
-    plain inputs alone). Ways through what this run makes are plain already.
+    plain inputs alone). Ways through files that this run makes are plain already.
     """
     behind = masked(upstream(), [artefact.path for artefact in artefacts], made_now())
     if plan.temporary:  # only readers hold up a deletion
@@ -123,7 +123,7 @@ def made_before(artefacts):
 
 
 def is_stale(artefact):
-    """Whether a file must be made again by this run, although it is there.
+    """Check whether this run must make an existing file again.
 
     A folder that lacks files counts only where the run needs it: an up-to-date table does not pull
     a damaged store back in.
@@ -135,17 +135,17 @@ def is_stale(artefact):
 
 
 def inputs(step, artefacts=None, parts=()):
-    """The files that a job waits for.
+    """Return the files that a job waits for.
 
-    Specs and fingerprints decide whether a file is out of date, so that touching or copying re-runs
-    nothing, and neither a failed run nor a lost .snakemake folder leaves a stale file standing.
+    Specs and fingerprints decide whether a file is out of date: touching or copying re-runs nothing,
+    and no stale file survives a failed run or a lost .snakemake folder.
     Inputs of an up-to-date output are `ancient`: Snakemake's order by file times is off. Inputs of
     a stale output are plain, and the mark of this reading, newer than any file, is one of them.
     (They must be plain: Snakemake skips a job whose inputs are all ancient when a job before it
     runs, whatever other reasons it has.)
 
     Args:
-        artefacts: what the job makes, if not all that the step makes: a part of it.
+        artefacts: the part of the step's artefacts that the job makes, if not all.
         parts: artefacts of the parts that the job is split into.
     """
     made = step.artefacts if artefacts is None else artefacts
@@ -166,7 +166,7 @@ def inputs(step, artefacts=None, parts=()):
     if not STATE.missing.isdisjoint(written):
         return list(dict.fromkeys([*waits, *made_before(step.artefacts)]))
     # An up-to-date output must not pull its deleted inputs (stores, job parts) back in. An index
-    # comes back all the same: without it nobody sees that images have changed.
+    # comes back all the same: only an index shows that images have changed.
     return [
         ancient(path)
         for path, up in waits.items()
@@ -174,22 +174,22 @@ def inputs(step, artefacts=None, parts=()):
     ]
 
 
-# --- what a rule takes from its declaration -------------------------------------------------------
+# --- a rule's parts, from its declaration ---------------------------------------------------------
 
 
 def step_of(rule, wildcards):
-    """The step behind one job of a rule."""
+    """Return the step behind one job of a rule."""
     pattern = next(iter(RULES[rule].patterns.values()))
     path = f"{RESULTS}/{pattern.format(**wildcards)}"
     if path not in plan.steps:
         raise WorkflowError(
-            f"{path} is not part of this config. `python -m clip_sae plan` says what is."
+            f"{path} is not part of this config; `python -m clip_sae plan` lists its parts."
         )
     return plan.steps[path]
 
 
 def reads(rule):
-    """Inputs of a rule's job: the artefacts that its step reads."""
+    """Return the inputs of a rule's job: the artefacts that its step reads."""
     split = RULES[rule].split
 
     def found(wildcards):
@@ -200,40 +200,42 @@ def reads(rule):
 
 
 def makes(rule):
-    """Outputs of a rule: its artefacts, their records, and files next to them."""
+    """Return the outputs of a rule: its artefacts, their records, and files next to them."""
     return RULES[rule].outputs(RESULTS)
 
 
 def logs(rule):
-    """Log of a rule's job."""
+    """Return the log of a rule's job."""
     return RULES[rule].named(LOGS, ".log")
 
 
 def times(rule):
-    """Benchmark of a rule's job."""
+    """Return the benchmark of a rule's job."""
     return RULES[rule].named(BENCHMARKS, ".tsv")
 
 
 def declared(wildcards, output):
-    """What the job's process receives: function, arguments, records."""
+    """Return the JSON for the job's process: function, arguments, records."""
     step = plan.steps.get(str(output[0])) if output else None
     if step is None:
-        raise WorkflowError("this rule makes nothing by itself; name a file or target.")
+        raise WorkflowError(
+            "this rule has no output of its own; name a file or target."
+        )
     split = step.rule.split
     return job_json(plan, step, gathers=len(parts_for(step, split)) if split else 0)
 
 
 def gpus(wildcards):
-    """GPUs of a job that can use one; the profile says how many may be in use at once.
+    """Return the GPUs of a job that can use one; the profile limits how many are in use at once.
 
-    A cluster has one somewhere. On a single machine without, the answer is 0, and such jobs run side
-    by side on its cores.
+    On a cluster always 1; on a single machine without a GPU 0, so that such jobs run in parallel on
+    its cores.
     """
     return 1 if workflow.non_local_exec else min(1, local_gpus())
 
 
 def early_layers_first(wildcards):
-    """Priority of a job of one layer: more blocks follow an early one, so it takes longest."""
+    """Return the priority of a job of one layer: early layers take longest, with more blocks behind."""
     return plan.architecture.n_layers - int(wildcards.layer)
 
 
@@ -241,24 +243,24 @@ def early_layers_first(wildcards):
 
 
 def is_split(split):
-    """Whether the jobs of a scatter process are split into parts."""
+    """Check whether the jobs of a scatter process are split into parts."""
     return len(getattr(scatter, split)("{scatteritem}")) > 1
 
 
 def parts_for(step, split):
-    """The parts that a job is split into: none where it is one job."""
+    """Return the parts of a split job, or an empty list."""
     names = getattr(scatter, split)("{scatteritem}")
     return parts_of(step.artefacts, names) if is_split(split) else []
 
 
 def part_json(step, parts, name):
-    """What the process of one part receives."""
+    """Return the JSON for the process of one part."""
     [part] = [part for part in parts if part.spec["part"] == name]
     return job_json(plan, step, makes=[part], part=name)
 
 
 def part_reads(rule):
-    """Inputs of a part of a rule's job, which the wildcard `scatteritem` names."""
+    """Return the inputs of a part of a rule's job; the wildcard `scatteritem` names the part."""
 
     def found(wildcards):
         step = step_of(rule, wildcards)
@@ -271,7 +273,7 @@ def part_reads(rule):
 
 
 def part_declared(rule):
-    """What the process of a part of a rule's job receives."""
+    """Return the JSON for the process of a part of a rule's job."""
 
     def found(wildcards):
         step = step_of(rule, wildcards)
@@ -282,6 +284,6 @@ def part_declared(rule):
 
 
 def part_makes(rule):
-    """Output of a part: a mark that goes when the whole is made."""
+    """Return the output of a part: a mark, deleted once the whole is made."""
     folder = Path(next(iter(RULES[rule].patterns.values()))).parent
     return temp(f"{RESULTS}/{folder}/{PARTS}/{{scatteritem}}/COMPLETE.json")

@@ -1,4 +1,4 @@
-"""What all rules share: one script runs every step."""
+"""The parent of all rules: one script runs every step."""
 
 
 rule step:

@@ -1,4 +1,4 @@
-"""A spurious attribute taken out → Tables 1 and 5 to 8; text-side baselines, prompts, variants.
+"""A spurious attribute removed → Tables 1 and 5 to 8; text-side baselines, prompts, variants.
 
 Declared in src/clip_sae/analyses/suppression/plan.py.
 """
@@ -20,7 +20,7 @@ use rule step as measure_contrast with:
 
 
 use rule step as evaluate_suppression with:
-    """Take every set of latents and neurons out at one layer, and count right answers."""
+    """Suppress every set of latents and neurons at one layer, and count right answers."""
     input:
         reads("evaluate_suppression"),
     output:
@@ -58,7 +58,7 @@ if is_split("units"):
 
 
 use rule step as choose_suppression with:
-    """Read off what was chosen at every layer of a data set, with its test numbers."""
+    """List the choice at every layer of a data set, with its test numbers."""
     input:
         reads("choose_suppression"),
     output:

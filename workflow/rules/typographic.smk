@@ -2,7 +2,7 @@
 
 
 use rule step as sweep_typographic with:
-    """Measure which units a written word turns on, and every set of them on validation pairs."""
+    """Measure the units that a written word activates, and every set of them on validation pairs."""
     input:
         reads("sweep_typographic"),
     output:
@@ -43,7 +43,7 @@ use rule step as train_prefix with:
 
 
 use rule step as measure_heads with:
-    """Rank attention heads by how much they look at written words, and choose those to silence."""
+    """Rank attention heads by their attention to written words, and choose those to silence."""
     input:
         reads("measure_heads"),
     output:

@@ -80,21 +80,6 @@ def upstream_of(plan: Plan) -> dict[str, set[str]]:
     return {path: set(job["reads"]) for job in listing(plan) for path in job["makes"]}
 
 
-def work_listing(plan: Plan, state: Staleness) -> dict:
-    """Return what a config needs and what is missing, for `python -m clip_sae plan`."""
-    return {
-        "jobs": listing(plan),
-        "stores": [
-            {"path": store.path, "dataset": key.dataset, "split": key.split}
-            | {"hook": key.hook, "layer": key.layer}
-            for key, store in plan.stores.items()
-        ],
-        "targets": plan.targets,
-        "stale": sorted(state.stale),
-        "missing": sorted(state.missing),
-    }
-
-
 def paths_of(plan: Plan, targets: Iterable[str]) -> list[str]:
     """Return the files of a run's targets: collections, rules, steps or files."""
     paths = []

@@ -1,12 +1,10 @@
-"""What a config costs, before anything runs: images, bytes, device-hours, jobs, disk at peak.
+"""What a config needs, before anything runs: images, bytes, jobs, hours, disk at peak.
 
-  listing     what the workflow says: jobs, stores, what is missing (through Snakemake)
-  images      images of each data set and split
-  work        stores, SAEs, and the FLOPs of each job
-  rates       how fast this machine was in earlier jobs, or is taken to be
-  disk        bytes at peak against bytes free, and advice
-  needs       what a target needs of all that, and what is still to be made
-  estimate    how long that takes, and the disk at peak; quantities: its values; report: as text
+  images     images of each data set and split
+  sizes      bytes of stores and SAEs, tokens of a training, disk at peak
+  seconds    hours of jobs, from records of measured jobs
+  estimate   all quantities of a target, as plain values
+  report     the same as text, with advice; command: the verb `plan`
 
 Neither torch nor Snakemake is imported.
 """

@@ -1,16 +1,14 @@
-"""An estimate as text: aligned tables with units, sums below, and what nobody knows said so."""
+"""An estimate as text: aligned tables with units, their sums, and a list of unknown quantities."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 
 from clip_sae.planning.turns import Turn
-from clip_sae.scale.disk import advice, gigabytes
-from clip_sae.scale.quantities import Estimate, Stage
-
-SMALL = 0.01  # share of the device time below which a stage has no line of its own
+from clip_sae.scale.estimate import Disk, Estimate
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table: first column to the left, others to the right, two spaces between."""
+    """Return the lines of a table: first column to the left, others to the right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     return [
         "  ".join(
@@ -21,11 +19,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def report(estimate: Estimate, devices: int, block: dict, results: str, config: str = "") -> str:
-    """The whole estimate, for a terminal of 100 columns.
+def report(
+    estimate: Estimate, devices: int, section: Mapping, results: str, config: str = ""
+) -> str:
+    """Return the whole estimate, for a terminal of 100 columns.
 
     Args:
-        block: `activations` of the config. config: its file, where it is not config.yaml.
+        section: `activations` of the config. config: its file, where it is not config.yaml.
     """
     parts = [
         _stores(estimate),
@@ -35,13 +35,13 @@ def report(estimate: Estimate, devices: int, block: dict, results: str, config: 
         _disk(estimate, results),
         _absent(estimate),
         _unknown(estimate, config),
-        _verdict(estimate, block, results),
+        _verdict(estimate, section, results),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 
 def count(n: float | None) -> str:
-    """A number as text: exact up to a million, else with a unit."""
+    """Return a number as text: exact up to a million, else with a unit."""
     if n is None:
         return "?"
     for unit, size in (("e15", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
@@ -50,10 +50,8 @@ def count(n: float | None) -> str:
     return f"{n:,.0f}"
 
 
-def duration(hours: float | None) -> str:
-    """Hours as text in the unit that reads best."""
-    if hours is None:
-        return "?"
+def duration(hours: float) -> str:
+    """Return hours as text in h, min or s."""
     if hours >= 100:
         return f"{hours:,.0f} h"
     if hours >= 1:
@@ -89,13 +87,13 @@ def _stores(estimate: Estimate) -> list[str]:
         ("in all", *("",) * 5, str(stores), gigabytes(total), gigabytes(due) if due else "-")
         + (str(passes),)
     )
-    lines = [f"What `snakemake {estimate.target}` needs", "", *table(header, rows), ""]
+    lines = [f"Needs of `snakemake {estimate.target}`", "", *table(header, rows), ""]
     each = ", ".join(f"L{layer:02d} {gigabytes(size)}" for layer, size in sorted(layers.items()))
     return [*lines, f"Bytes per layer: {each}"]
 
 
 def _saes(estimate: Estimate) -> list[str]:
-    header = ("recipe", "SAEs", "to make", "layers", "latents", "tokens each", "FLOP", "weights")
+    header = ("recipe", "SAEs", "to make", "layers", "latents", "tokens each", "weights")
     rows = [
         (
             row["recipe"],
@@ -104,79 +102,56 @@ def _saes(estimate: Estimate) -> list[str]:
             str(len(row["layers"])),
             f"{row['d_sae']:,}",
             count(row["tokens_each"]),
-            f"{row['flops']:.1e}",
             gigabytes(row["bytes"]),
         )
         for row in estimate.saes
     ]
-    total = [sum(row[key] for row in estimate.saes) for key in ("saes", "to_make", "flops")]
-    rows.append(
-        ("in all", str(total[0]), str(total[1]), "", "", "", f"{total[2]:.1e}")
-        + (gigabytes(sum(row["bytes"] for row in estimate.saes)),)
-    )
+    total = [sum(row[key] for row in estimate.saes) for key in ("saes", "to_make", "bytes")]
+    rows.append(("in all", str(total[0]), str(total[1]), "", "", "", gigabytes(total[2])))
     return table(header, rows)
 
 
 def _stages(estimate: Estimate, devices: int) -> list[str]:
-    known = sorted(
-        (s for s in estimate.stages if s.to_make and s.hours is not None),
-        key=lambda stage: -(stage.hours or 0.0),
-    )
-    others = [s for s in estimate.stages if s not in known]
-    hours = sum(stage.hours or 0.0 for stage in known)
-    small = [s for s in known if (s.hours or 0.0) < SMALL * hours]
+    timed = sorted((s for s in estimate.stages if s.time is not None), key=lambda s: -s.time.hours)
+    others = [s for s in estimate.stages if s.time is None]
+    due = [s for s in others if s.to_make]
     rows = [
-        (s.name, str(s.jobs), str(s.to_make), duration(s.hours)) for s in known if s not in small
+        (s.name, str(s.jobs), str(s.to_make), duration(s.time.hours))
+        + (f"{duration(s.time.least)} to {duration(s.time.most)}",)
+        for s in timed
     ]
-    if small:
-        sums = *map(str, _jobs(small)), duration(sum(s.hours or 0.0 for s in small))
-        rows.append((f"{len(small)} smaller stages", *sums))
     if others:
-        jobs, due = _jobs(others)
-        rows.append(("other stages", str(jobs), str(due), "?" if due else "-"))
-    unknown = _jobs(others)[1]
-    at_least = ">= " if unknown else ""
-    rows.append(("in all", *map(str, _jobs(estimate.stages)), at_least + duration(hours)))
-    lines = table(("stage", "jobs", "to make", "device time"), rows)
-    if unknown:
-        lines.append(f"Without the {unknown} jobs of stages that nothing is known of.")
-    if devices > 1:
-        longest = max((s.hours / s.to_make for s in known if s.hours), default=0.0)
-        each = duration(max(hours / devices, longest))
+        jobs = sum(s.jobs for s in others), sum(s.to_make for s in others)
+        rows.append(("other stages", *map(str, jobs), "not measured" if due else "-", ""))
+    hours, least, most = (
+        sum(getattr(s.time, key) for s in timed) for key in ("hours", "least", "most")
+    )
+    jobs = sum(s.jobs for s in estimate.stages), sum(s.to_make for s in estimate.stages)
+    jobs_row = ("in all", *map(str, jobs))
+    if timed:
+        span = f"{duration(least)} to {duration(most)}"
+        rows.append((*jobs_row, (">= " if due else "") + duration(hours), span))
+    else:
+        rows.append((*jobs_row, "", ""))
+    lines = table(("stage", "jobs", "to make", "device time", "range"), rows)
+    if devices > 1 and timed:
+        each = max(hours / devices, *(s.time.hours / s.to_make for s in timed))
         lines.append(
-            f"On {devices} devices: at least {each}, as no job is shared by devices, and some wait "
-            "for others"
+            f"On {devices} devices: at least {duration(each)}: a job uses one device, and some wait"
         )
-    for head, stages in (("Smaller", small), ("Other", others)):
-        names = [f"{s.name} {s.jobs}" if s.jobs > 1 else s.name for s in stages]
-        lines += _wrapped(f"{head} stages, with their jobs: ", names) if names else []
-    return [*lines, "", *_formulas(estimate.stages)]
+    for source in dict.fromkeys(s.time.source for s in timed):
+        names = [s.name for s in timed if s.time.source == source]
+        lines += _wrapped(f"  {source}: ", names)
+    if due:
+        names = [f"{s.name} {s.to_make}" if s.to_make > 1 else s.name for s in due]
+        lines += _wrapped("Not measured on this device, with their jobs: ", names)
+    return lines
 
 
-def _jobs(stages: Sequence[Stage]) -> tuple[int, int]:
-    """Jobs of some stages in all, and those to be made."""
-    return sum(stage.jobs for stage in stages), sum(stage.to_make for stage in stages)
-
-
-def _formulas(stages: Sequence[Stage]) -> list[str]:
-    said: dict[str, list[str]] = {}
-    for stage in stages:
-        if stage.to_make and stage.how:
-            said.setdefault(stage.how, []).append(stage.name)
-    lines = []
-    for how, names in said.items():
-        if "job," in how:
-            continue
-        lines += _wrapped(f"  {', '.join(names)}: ", how.split(" "), between="")
-    if any("job," in how for how in said):
-        lines.append("  the others: the mean seconds of earlier jobs of these results")
-    return ["Device time of what is to be made:", *lines] if lines else []
-
-
-def _wrapped(head: str, names: Sequence[str], width: int = 100, between: str = ",") -> list[str]:
+def _wrapped(head: str, names: Sequence[str], width: int = 100) -> list[str]:
     lines = [head]
     for i, name in enumerate(names):
-        text = name + (between if i < len(names) - 1 else "")
+        text = name + ("," if i < len(names) - 1 else "")
         if len(lines[-1]) + len(text) + 1 > width:
             lines.append("   ")
         lines[-1] += text if lines[-1].endswith(": ") else f" {text}"
@@ -186,11 +161,11 @@ def _wrapped(head: str, names: Sequence[str], width: int = 100, between: str = "
 def _turns(turns: Sequence[Turn]) -> list[str]:
     if not turns:
         return []
-    lines = ["Layers that are on disk together (activations.layers_at_once), in their order:"]
-    for place in dict.fromkeys(turn.split for turn in turns):
-        own = [turn for turn in turns if turn.split == place]
+    lines = ["Layers together on disk (activations.layers_at_once), in their order:"]
+    for split in dict.fromkeys(turn.split for turn in turns):
+        own = [turn for turn in turns if turn.split == split]
         layers = " | ".join(" ".join(map(str, turn.layers)) for turn in own)
-        lines.append(f"  {'/'.join(place)}: {layers}")
+        lines.append(f"  {'/'.join(split)}: {layers}")
         for turn in own:
             if turn.ties:
                 more = f" and {len(turn.ties) - 3} more" if len(turn.ties) > 3 else ""
@@ -206,15 +181,14 @@ def _disk(estimate: Estimate, results: str) -> list[str]:
         for mode, size in disk.peaks.items()
     ]
     return [
-        f"Disk of {results}: {gigabytes(disk.free)} free; complete stores that are there already: "
+        f"Disk of {results}: {gigabytes(disk.free)} free, complete stores: "
         f"{gigabytes(disk.there)}.",
         *table(("still needed at peak", "bytes"), rows),
-        f"Each with {gigabytes(disk.others)} of SAEs and stores of adapted models. `temporary` is "
-        "an upper bound: one",
-        "forward pass may fill all stores of a split before the first can go. Data sets that the "
-        "workflow",
-        "draws or attacks, and checkpoints (12 bytes per weight while an SAE trains, for a moment",
-        "twice) come on top.",
+        f"Each includes {gigabytes(disk.others)} of SAEs and stores of adapted models. `temporary` "
+        "is an upper bound:",
+        "one forward pass can fill all stores of a split before the first is deleted. Drawn and "
+        "attacked",
+        "data sets and checkpoints (12 to 24 bytes per weight of an SAE in training) come on top.",
     ]
 
 
@@ -222,33 +196,66 @@ def _absent(estimate: Estimate) -> list[str]:
     if not estimate.absent:
         return []
     names = [f"{root} ({dataset})" for dataset, root in estimate.absent.items()]
-    return _wrapped("Data folders that are not there: ", names) + [
-        "Where images are `published`, the number is that of the set that `kind` names; `--images` "
-        "or the",
-        "option `expect` says another.",
+    return _wrapped("Missing data folders: ", names) + [
+        "Numbers marked `published` belong to the original set of this `kind`; `--images` or the "
+        "option",
+        "`expect` replaces them.",
     ]
 
 
 def _unknown(estimate: Estimate, config: str) -> list[str]:
     if not estimate.unknown:
         return []
-    example = " ".join(f"--images {place}=N" for place in estimate.unknown[:2])
-    indices = dict.fromkeys(estimate.indices[place.split("/")[0]] for place in estimate.unknown)
+    example = " ".join(f"--images {split}=N" for split in estimate.unknown[:2])
     of = f" --configfile {config}" if config else ""
-    return _wrapped("Nobody knows the number of images of: ", estimate.unknown) + [
-        f"They count as 0 here, so bytes, hours and the disk are too small. Say them ({example}),",
-        "or index them first:",
-        f"  snakemake {' '.join(indices)}{of}",
+    return _wrapped("Unknown number of images: ", estimate.unknown) + [
+        f"They count as 0 here, so bytes and hours are too small. Give them ({example}),",
+        "or index the data sets first:",
+        f"  snakemake {' '.join(estimate.indices.values())}{of}",
     ]
 
 
-def _verdict(estimate: Estimate, block: dict, results: str) -> list[str]:
+def _verdict(estimate: Estimate, section: Mapping, results: str) -> list[str]:
     disk = estimate.disk
     if disk.missing <= 0:
         return []
     return [
         f"The disk is too small: {results} has {gigabytes(disk.free)} free, and "
         f"{gigabytes(disk.peaks[disk.mode])} are needed at peak ({gigabytes(disk.missing)} more). "
-        "What helps:",
-        *(f"  - {line}" for line in advice(disk, block, results)),
+        "To fix it:",
+        *(f"  - {line}" for line in advice(disk, section, results)),
     ]
+
+
+def advice(disk: Disk, section: Mapping, results: str) -> list[str]:
+    """Return changes that make the disk large enough, smallest change first."""
+    found = []
+    best = min(disk.peaks, key=disk.peaks.__getitem__)
+    if disk.peaks[best] < disk.peaks[disk.mode]:
+        fits = "fits" if disk.peaks[best] <= disk.free else "is still too much"
+        found.append(
+            f"activations.{best} needs {gigabytes(disk.peaks[best])} at peak, which {fits}"
+        )
+    if section["dtype"] == "float32":
+        found.append("activations.dtype: float16 halves every store")
+    if disk.layers > 1:
+        found.append(
+            "fewer `layers`, in activations and in the recipes: a store belongs to one layer"
+        )
+    if disk.streamable:
+        found.append(
+            "`stream: true` in recipes trains them without a store: trainings alone read "
+            f"{gigabytes(disk.streamable)} of these stores"
+        )
+    found.append(f"another disk: `results` ({results}) may be a path anywhere, or a link to one")
+    if os.path.isdir(os.path.join(results, "activations")):
+        found.append("`python -m clip_sae gc` lists artefacts that no config needs")
+    return found
+
+
+def gigabytes(n: float) -> str:
+    """Return bytes as text with a unit, decimal: 98.4 GB."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if n >= size:
+            return f"{n / size:.3g} {unit}" if n < 1000 * size else f"{n / size:,.0f} {unit}"
+    return f"{n / 1e3:.3g} kB"
