@@ -133,7 +133,7 @@ def test_weights_of_other_kinds_are_refused(tmp_path, mark, monkeypatch):
     path = hostile.write_npz(tmp_path / "weights.npz", mark)
     monkeypatch.setattr(clip_weights, "download_pretrained", lambda _config: str(path))
     small(monkeypatch, tmp_path)
-    with pytest.raises(ModelError, match="weights.npz is none of .safetensors, "):
+    with pytest.raises(ModelError, match="weights.npz is not one of .safetensors, "):
         build_module(ModelSource("ViT-B-16", "openai"))
 
 

@@ -33,7 +33,7 @@ def edited(edits: dict) -> dict:
 MISTAKES = {
     "two origins": (
         {"datasets.attacked.root": "data"},
-        r"datasets\.attacked: give either `root` .* `draw` .*`attack`",
+        r"datasets\.attacked: give either `root` .* `attack` .*`draw`",
     ),
     "an attack of another kind": (
         {"datasets.attacked.kind": "typographic"},

@@ -56,6 +56,6 @@ def test_its_keys_are_checked_like_all_others(extended: Project):
     )
     done = extended.snakemake("--dry-run", "results/norms.png")
     assert done.returncode != 0
-    assert "analyses.norms.dataset: 'x' is not under `datasets`; there are: general." in (
+    assert "analyses.norms.dataset: 'x' is not under `datasets`; its entries: general." in (
         done.stdout + done.stderr
     )

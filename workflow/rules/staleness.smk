@@ -154,7 +154,7 @@ def inputs(step, artefacts=None, parts=()):
         return [*waits]
     if artefacts is not None:
         for part in artefacts:
-            STATE.ask(part)
+            STATE.check(part)
             if part.path in STATE.stale and workflow.is_main_process:
                 logger.info(f"out of date: {part.path} ({STATE.stale[part.path]})")
                 mark_stale(part.path)

@@ -35,7 +35,7 @@ def _label_mistakes(checked: Checked, where: str, label: str) -> Iterator[str]:
     recipe, _, variant = label.partition("/")
     if recipe not in checked.config["saes"]:
         existing = ", ".join(checked.config["saes"])
-        yield f"{where}: {recipe!r} is not under `saes`; there are: {existing}."
+        yield f"{where}: {recipe!r} is not under `saes`; its entries: {existing}."
         return
     hook = checked.recipe(recipe)["hook"]
     if hook != "resid_post":
