@@ -142,7 +142,7 @@ def test_a_made_set_is_planned_checked_and_counted(doubled, tmp_path):
     assert plan.made_set("general") in step.upstream
     assert count_images(plan, "toy", "val", {}) == ImageCount(2 * 960, "double")
     for change, sentence in (
-        ({"root": "x"}, r"datasets\.toy: give either `root` .* or `double` \(each image twice\)"),
+        ({"root": "x"}, r"datasets\.toy: give either `root` .* `double` \(each image twice\)"),
         ({"double": {"dataset": "toy"}}, r"toy\.double\.dataset: 'toy' is doubled already"),
         ({"double": {}}, r"datasets\.toy\.double: the key `dataset` is missing"),
     ):

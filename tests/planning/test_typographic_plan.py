@@ -33,7 +33,7 @@ def edited(edits: dict) -> dict:
 MISTAKES = {
     "two origins": (
         {"datasets.attacked.root": "data"},
-        r"datasets\.attacked: give either `root` .* `attack` .*`draw`",
+        r"datasets\.attacked: give either `root` .* `attack` .*`augment` .* or `draw`",
     ),
     "an attack of another kind": (
         {"datasets.attacked.kind": "typographic"},

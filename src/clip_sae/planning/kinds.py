@@ -208,9 +208,9 @@ def kinds() -> Mapping[str, Kind]:
 
 
 def makers() -> Mapping[str, Maker]:
-    """Return every maker by the section of the config that it reads."""
+    """Return every maker by the section of the config that it reads, in the order of names."""
     _load()
-    return MAKERS
+    return dict(sorted(MAKERS.items()))  # whatever was imported first
 
 
 def maker_of(block: Mapping) -> Maker | None:
