@@ -23,7 +23,7 @@ from clip_sae.analyses.planned import planned
 from clip_sae.planning.config import ConfigError, validate_config
 from clip_sae.running.gpus import local_gpus
 from clip_sae.planning.jobs import job_json, made_by_run, upstream_of
-from clip_sae.planning.staleness import Staleness
+from clip_sae.planning.staleness import STORES, Staleness
 from clip_sae.planning.steps import RULES
 from clip_sae.running.locks import AnotherRun, begin_run
 from clip_sae.planning.scatter import BEGIN, PARTS, parts_of
@@ -199,8 +199,14 @@ def reads(rule):
     return found
 
 
+RULES_IN_FILES = {
+    *STORES
+}  # activations.smk has a rule per extraction; `makes` adds the others
+
+
 def makes(rule):
     """Return the outputs of a rule: its artefacts, their records, and files next to them."""
+    RULES_IN_FILES.add(rule)
     return RULES[rule].outputs(RESULTS)
 
 

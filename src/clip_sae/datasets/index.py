@@ -61,7 +61,7 @@ def index_dataset(
     linked = linked_outside(root, manifest["path"].tolist())
     summary = {"kind": kind, "counts_checked": checked, **_facts(listing, files)}
     summary |= {"n_linked_outside": len(linked), "linked_outside": linked[:5]}
-    summary.update(_counts(manifest, classes))
+    summary.update(counts_of(manifest, classes))
     return DatasetIndex(manifest, classes, fingerprint, summary)
 
 
@@ -126,7 +126,8 @@ def _facts(listing: Listing, files: list[FileFacts]) -> dict:
     }
 
 
-def _counts(manifest: pd.DataFrame, classes: pd.DataFrame) -> dict:
+def counts_of(manifest: pd.DataFrame, classes: pd.DataFrame) -> dict:
+    """Return the part of a summary that counts images, classes, splits and skipped images."""
     skipped = manifest[manifest["status"] == "skipped"]
     names = classes["name"]
     return {

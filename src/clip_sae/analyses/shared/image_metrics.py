@@ -1,16 +1,82 @@
 """Columns with a number per image, and their means, ratios of means and intervals.
 
-Steering paper, Tables 3 and 4. A point estimate and its bootstrap go through the same formula.
+Steering paper, Tables 3 and 4. A point estimate and its bootstrap go through the same formula. A
+function with `@image_column` is all that a further column of reconstruction.csv takes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from clip_sae.metrics import bootstrap_means, ce_recovered, percentile_interval
 
-_WITH_INTERVAL = ("explained_variance", "l0", "embedding_cosine", "ce", "recon_ce", "ce_recovered")
+_WITH_INTERVAL = {"explained_variance", "embedding_cosine", "ce", "recon_ce", "ce_recovered"}
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Tokens of a batch of images and their reconstruction by an SAE, on the model's device.
+
+    `x`, `x_hat` [image, token, d_model]; `latents` and `active` (latents > 0) [image, token,
+    latent]. `subset` names the tokens: "all", "cls" or "patch".
+    """
+
+    subset: str
+    x: Tensor
+    x_hat: Tensor
+    latents: Tensor
+    active: Tensor
+
+    @cached_property
+    def l0(self) -> np.ndarray:
+        """Active latents of each token [image, token]."""
+        return self.active.sum(-1).cpu().numpy()
+
+
+IMAGE_COLUMNS: dict[str, Callable[[TokenBatch], np.ndarray | Tensor]] = {}
+
+
+def image_column(*, interval: bool = False) -> Callable:
+    """Return a decorator that makes a function a column of reconstruction.csv, under its name.
+
+    The function returns a number per image, [image]; the table has the mean over images and, with
+    `interval`, its 95 % bootstrap as _low and _high.
+    """
+
+    def add(column: Callable) -> Callable:
+        IMAGE_COLUMNS[column.__name__] = column
+        if interval:
+            _WITH_INTERVAL.add(column.__name__)
+        return column
+
+    return add
+
+
+@image_column(interval=True)
+def l0(tokens: TokenBatch) -> np.ndarray:
+    """Active latents per token."""
+    return tokens.l0.mean(1)
+
+
+@image_column()
+def cls_l0(tokens: TokenBatch) -> np.ndarray:
+    """Active latents of CLS; NaN where the tokens lack it."""
+    return np.full(len(tokens.l0), np.nan) if tokens.subset == "patch" else tokens.l0[:, 0]
+
+
+@image_column()
+def l0_per_image(tokens: TokenBatch) -> np.ndarray:
+    """Active latents, summed over the tokens."""
+    return tokens.l0.sum(1)
+
+
+@image_column()
+def distinct_latents_per_image(tokens: TokenBatch) -> Tensor:
+    """Latents that are active at one token or more."""
+    return tokens.active.any(1).sum(-1)
 
 
 class ImageMetrics:
@@ -19,13 +85,13 @@ class ImageMetrics:
     def __init__(self) -> None:
         self._batches: dict[str, list[np.ndarray]] = {}
 
-    def add(self, **columns: np.ndarray | torch.Tensor) -> None:
+    def add(self, **columns: np.ndarray | Tensor) -> None:
         """Append one batch; every call must give the same columns."""
         if self._batches and set(columns) != set(self._batches):
             odd = sorted(set(columns) ^ set(self._batches))
             raise ValueError(f"columns {odd} are not in every batch; add the same ones each time")
         for name, values in columns.items():
-            values = values.cpu().numpy() if isinstance(values, torch.Tensor) else values
+            values = values.cpu().numpy() if isinstance(values, Tensor) else values
             self._batches.setdefault(name, []).append(np.asarray(values, dtype=np.float64))
 
     @property

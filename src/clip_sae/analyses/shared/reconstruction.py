@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from clip_sae.analyses.shared.activity import check_width
 from clip_sae.analyses.shared.firing import firing_summary
-from clip_sae.analyses.shared.image_metrics import ImageMetrics
+from clip_sae.analyses.shared.image_metrics import IMAGE_COLUMNS, ImageMetrics, TokenBatch
 from clip_sae.analyses.shared.models import class_names, load_model
 from clip_sae.analyses.shared.substitution import Readout, Substitution, standard_readouts
 from clip_sae.clip.model import ClipModel
@@ -90,7 +90,8 @@ def reconstruction_table(
     Columns: layer, hook, sae, token_subset, n_images, n_tokens, d_sae; explained_variance,
     explained_variance_prisma, explained_variance_uncentred, cosine_similarity,
     cosine_similarity_prisma, embedding_cosine; l0 (per token), cls_l0 (NaN for "patch"),
-    l0_per_image (sum over tokens), distinct_latents_per_image; dead_latents, alive_latents,
+    l0_per_image (sum over tokens), distinct_latents_per_image, and any other of
+    `image_metrics.IMAGE_COLUMNS`; dead_latents, alive_latents,
     dense_latents; for each readout ce, recon_ce, zero_ce (every token zeroed, whatever the subset),
     zero_subset_ce (only the subset's), ce_recovered, ce_recovered_subset (from zero_subset_ce; NaN
     where zeroing those tokens changes nothing), accuracy, recon_accuracy. explained_variance,
@@ -106,7 +107,7 @@ def reconstruction_table(
     saes = {name: sae.to(model.device) for name, sae in saes.items()}
     centres = images.mean_tokens(batch_images)
     runs = {
-        (name, subset): _Run(subset, centres[subset], sae.W_dec.shape[0])
+        (name, subset): _Run(centres[subset], sae.W_dec.shape[0])
         for name, sae in saes.items()
         for subset in subsets
     }
@@ -137,7 +138,9 @@ def _measure(batch, saes, substitution: Substitution, subsets, runs: dict) -> No
             own = substitution.reconstructed(
                 baseline.embedding, resid_post, x, x_hat, labels, subset
             )
-            runs[name, subset].add(x, x_hat, active, baseline.columns[subset] | own)
+            tokens = SUBSETS[subset]
+            parts = (part[:, tokens] for part in (x, x_hat, encoded.latents, active))
+            runs[name, subset].add(TokenBatch(subset, *parts), baseline.columns[subset] | own)
 
 
 class _Images:
@@ -195,24 +198,18 @@ class _Images:
 class _Run:
     """All measurements of one SAE on one token subset."""
 
-    def __init__(self, subset: str, centre: np.ndarray, d_sae: int):
-        self.subset, self.sums = subset, ReconstructionSums(centre)
+    def __init__(self, centre: np.ndarray, d_sae: int):
+        self.sums = ReconstructionSums(centre)
         self.fired = np.zeros(d_sae, dtype=np.int64)
         self.images = ImageMetrics()
 
-    def add(self, x: Tensor, x_hat: Tensor, active: Tensor, columns: dict[str, Tensor]) -> None:
-        tokens = SUBSETS[self.subset]
-        errors = self.sums.update(x[:, tokens].cpu().numpy(), x_hat[:, tokens].cpu().numpy())
-        active = active[:, tokens]  # [image token d_sae]
-        self.fired += active.sum((0, 1)).cpu().numpy()
-        l0 = active.sum(-1).cpu().numpy()  # [image token]
+    def add(self, tokens: TokenBatch, columns: dict[str, Tensor]) -> None:
+        errors = self.sums.update(tokens.x.cpu().numpy(), tokens.x_hat.cpu().numpy())
+        self.fired += tokens.active.sum((0, 1)).cpu().numpy()
         self.images.add(
             squared_error=errors.squared_error.sum(1),
             squared_deviation=errors.squared_deviation.sum(1),
-            l0=l0.mean(1),
-            cls_l0=np.full(len(l0), np.nan) if self.subset == "patch" else l0[:, 0],
-            l0_per_image=l0.sum(1),
-            distinct_latents_per_image=active.any(1).sum(-1),
+            **{name: column(tokens) for name, column in IMAGE_COLUMNS.items()},
             **columns,
         )
 
