@@ -199,9 +199,8 @@ def reads(rule):
     return found
 
 
-RULES_IN_FILES = {
-    *STORES
-}  # activations.smk has a rule per extraction; `makes` adds the others
+# Stores have a rule per extraction; `makes` adds the other rules.
+RULES_IN_FILES = {*STORES}
 
 
 def makes(rule):
