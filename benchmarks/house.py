@@ -1,4 +1,4 @@
-"""How much wiring the house has: lines, rules, values stated twice, undeclared reads.
+"""Amount of wiring in the house: lines, rules, values stated twice, undeclared reads.
 
     python benchmarks/house.py                 # of the tree that this file lies in
     python benchmarks/house.py --tree FOLDER   # of another tree

@@ -125,7 +125,7 @@ def test_mask_files_are_cut_as_their_images_are(tmp_path):
 
 
 def planted(make_store):
-    """Objects of 3 classes on 42 images of 16 patches: latents 0 to 2 are on them, 3 is beside."""
+    """Objects of 3 classes on 42 images of 16 patches: latents 0 to 2 fire on them, 3 off them."""
     rng = np.random.default_rng(0)
     label = np.arange(42) % 3
     masks = np.zeros((42, 16), dtype=bool)

@@ -102,7 +102,7 @@ class Method:
     def input_gradient(self, weights: Weights, grads: Weights) -> torch.Tensor:
         """Return the part of Σ over tokens of dL/d(z W_enc) [latent] that b_dec still lacks.
 
-        Here only what a revival has added to the gradient of b_enc; in a fast pass all of it.
+        Here only a revival's share of the gradient of b_enc; in a fast pass the whole gradient.
         """
         return grads.b_enc - self._into_b_enc
 
