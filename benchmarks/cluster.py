@@ -56,7 +56,7 @@ def stub_project(folder: Path) -> Path:
 
 
 def snakemake(folder: Path, *arguments: str, seconds: float | None = None) -> tuple[str, float]:
-    """Run Snakemake on everything of the paper; returns what it said, and seconds.
+    """Run Snakemake on everything of the paper; return its output, and seconds.
 
     After `seconds` it gets the signal of Ctrl-C.
     """

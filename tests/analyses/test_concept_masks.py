@@ -80,7 +80,7 @@ def test_auroc_is_over_all_pairs_of_pixels(values, mask):
 
 
 def test_the_share_of_an_image_is_chosen_on_the_other_half():
-    """Objects fill what is above 0.6 of the highest; one image alone would prefer all of it."""
+    """Objects fill the patches above 0.6 of the highest; one image alone would prefer all of it."""
     maps = np.tile(np.arange(1.0, 11.0), (8, 1)) / 10
     coverage = (maps > 0.6).astype(float)
     coverage[0] = 1.0

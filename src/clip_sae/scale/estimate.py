@@ -107,7 +107,7 @@ class Estimate:
 
 
 class Estimator:
-    """Everything behind a target, and what of it is still to be made.
+    """Everything behind a target, and the part of it that is still to be made.
 
     Args:
         plan: of the validated config.
@@ -179,7 +179,7 @@ class Estimator:
         )
 
     def absent(self, path: str) -> bool:
-        """Check whether a store does not exist."""
+        """Return True if a store does not exist."""
         return not Path(path).exists()
 
     def _absent_roots(self) -> dict[str, str]:

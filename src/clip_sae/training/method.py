@@ -107,7 +107,7 @@ class Method:
         return grads.b_enc - self._into_b_enc
 
     def settle(self, weights: Weights) -> None:
-        """Restore constraints after an optimiser step, and note what inference will need."""
+        """Restore constraints after an optimiser step, and note values for inference."""
         self.own.settle(weights)
         if self.threshold:
             self.threshold.update(self.smallest_kept)
