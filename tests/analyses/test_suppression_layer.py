@@ -1,4 +1,4 @@
-"""Ablated runs on a small tower: edits, nested sets, planted latents, images hidden from selection."""
+"""Ablated runs on a small tower: edits, nested sets, planted latents, images of the selection."""
 
 import numpy as np
 import pandas as pd
