@@ -1,4 +1,4 @@
-"""Thousands of jobs: how long a plan takes, and what each job costs beside its work.
+"""Thousands of jobs: how long a plan takes, and what each job costs on top of its work.
 
     python benchmarks/cluster.py plan local --write
     python benchmarks/cluster.py slurm --minutes 10 --write   # as root: it starts a Slurm
@@ -56,9 +56,9 @@ def stub_project(folder: Path) -> Path:
 
 
 def snakemake(folder: Path, *arguments: str, seconds: float | None = None) -> tuple[str, float]:
-    """Run Snakemake on everything of the paper; returns what it said, and seconds.
+    """Run Snakemake on everything of the paper; return its output, and seconds.
 
-    After `seconds` it is told to stop, as by Ctrl-C.
+    After `seconds` it gets the signal of Ctrl-C.
     """
     command = [sys.executable, "-m", "snakemake", "all", "extended", *SPLIT, *arguments]
     command += ["--configfile", PAPER]

@@ -1,4 +1,4 @@
-"""How much wiring the house has: lines, rules, values stated twice, undeclared reads.
+"""Amount of wiring in the house: lines, rules, values stated twice, undeclared reads.
 
     python benchmarks/house.py                 # of the tree that this file lies in
     python benchmarks/house.py --tree FOLDER   # of another tree
@@ -60,7 +60,7 @@ def report(tree: Path) -> str:
 
 
 def main() -> None:
-    """Print the table, and write it where asked."""
+    """Print the table, and write it if requested."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

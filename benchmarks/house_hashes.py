@@ -71,7 +71,7 @@ def paper_small(folder: Path) -> None:
 
 
 def compare(old: list[str], new: list[str]) -> bool:
-    """Print what differs between two lists of one kind; return whether they agree."""
+    """Print the differences of two lists of one kind; return True if they agree."""
     if all("  " in line for line in old):
         return compare_files(old, new)
     was, now = versioned(old), versioned(new)
@@ -97,7 +97,7 @@ def compare_files(old: list[str], new: list[str]) -> bool:
 
 
 def versioned(paths: list[str]) -> set[str]:
-    """Return the paths of extraction, training and what they start from."""
+    """Return the paths of extraction, training and their inputs."""
     return {path for path in paths if Path(path).parts[1] in VERSIONED}
 
 

@@ -1,4 +1,4 @@
-"""Estimates of `python -m clip_sae plan` next to what a finished run took: bytes and seconds.
+"""Estimates of `python -m clip_sae plan` next to a finished run: bytes and seconds.
 
     python benchmarks/planning.py            # in the folder of the finished run
 

@@ -145,7 +145,7 @@ def start(name: str, setting: Setting, options: argparse.Namespace, folder: Path
 
 
 def fast_bfloat16() -> bool:
-    """Return whether the CPU multiplies bfloat16 in hardware, so that its product is a limit."""
+    """Return True if the CPU multiplies bfloat16 in hardware, so that its product is a limit."""
     flags = Path("/proc/cpuinfo").read_text().split()
     return "avx512_bf16" in flags or "amx_bf16" in flags
 

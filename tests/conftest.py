@@ -1,4 +1,4 @@
-"""What all tests share: one thread for each process where pytest-xdist runs several of them."""
+"""Setup of all tests: one thread for each process where pytest-xdist runs several of them."""
 
 import os
 from collections.abc import Callable

@@ -36,6 +36,8 @@ QUESTION = re.compile(r"^(What|How|Which|Whether|Where|Who)\b")
 ALLOWED: dict[tuple[str, str], str] = {
     ("tests/test_names.py", "*"): "the list itself",
     ("src/clip_sae/planning/steps.py", "beside"): "an attribute of Rule, in its documentation",
+    ("src/clip_sae/analyses/suppression/plan.py", "beside"): "a key of the config",
+    ("src/clip_sae/analyses/adaptation/render.py", "told apart"): "a printed caption",
 }
 
 

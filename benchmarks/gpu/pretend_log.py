@@ -118,7 +118,7 @@ def _is_tensor(value: object) -> bool:
 
 
 def _waits(name: str, args: tuple, kwargs: dict, on: list, device) -> bool:
-    """Return whether the host waits for the device in this operation."""
+    """Return True if the host waits for the device in this operation."""
     blocking = not kwargs.get("non_blocking")
     if not on:
         return name == "_to_copy" and blocking

@@ -45,7 +45,7 @@ def steer(bench: Bench, routes: Routes, directions: torch.Tensor, label: str) ->
 
 
 def read(bench: Bench, routes: Routes, directions: torch.Tensor) -> None:
-    """Measure what the analysis computes from the probabilities of steered images."""
+    """Time the analysis of the probabilities of steered images."""
     n_pairs = len(directions) * len(routes.x)
     words = Words.of(routes.text)
     steered = routes.steer(directions, pushes(routes.x, len(directions)))

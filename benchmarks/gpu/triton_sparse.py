@@ -67,7 +67,7 @@ def _both_gradients(
     BD: tl.constexpr,
     UNIT: tl.constexpr,
 ):
-    """Sum one latent's entries; with UNIT leave out what is parallel to its decoder row."""
+    """Sum one latent's entries; with UNIT leave out the part parallel to its decoder row."""
     latent = tl.program_id(0)
     d = tl.arange(0, BD)
     known = d < D

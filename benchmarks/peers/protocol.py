@@ -30,7 +30,7 @@ class Trainer(Protocol):
     def step(self, x: torch.Tensor) -> None: ...
 
     def evaluate(self, x: torch.Tensor) -> dict[str, float]:
-        """Return explained_variance and l0 on the batch; {} for a model that is no SAE."""
+        """Return explained_variance and l0 on the batch; {} for a model that is not an SAE."""
 
 
 @dataclass

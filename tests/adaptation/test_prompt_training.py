@@ -157,7 +157,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("name", SPECS)
 def test_golden_numbers(clip, images, name):
-    """Where these change, trained prompts do: raise ADAPT_VERSION, then renew the numbers."""
+    """If these change, so do trained prompts: raise ADAPT_VERSION, then renew the numbers."""
     tensors, history = trained(clip, images, name)
     numbers = torch.cat([value.flatten() for value in tensors.values()])
     found = (history[-1].loss, float(numbers.mean()), float(numbers.std()))

@@ -80,7 +80,7 @@ def test_auroc_is_over_all_pairs_of_pixels(values, mask):
 
 
 def test_the_share_of_an_image_is_chosen_on_the_other_half():
-    """Objects fill what is above 0.6 of the highest; one image alone would prefer all of it."""
+    """Objects fill the patches above 0.6 of the highest; one image alone would prefer all of it."""
     maps = np.tile(np.arange(1.0, 11.0), (8, 1)) / 10
     coverage = (maps > 0.6).astype(float)
     coverage[0] = 1.0
@@ -125,7 +125,7 @@ def test_mask_files_are_cut_as_their_images_are(tmp_path):
 
 
 def planted(make_store):
-    """Objects of 3 classes on 42 images of 16 patches: latents 0 to 2 are on them, 3 is beside."""
+    """Objects of 3 classes on 42 images of 16 patches: latents 0 to 2 fire on them, 3 off them."""
     rng = np.random.default_rng(0)
     label = np.arange(42) % 3
     masks = np.zeros((42, 16), dtype=bool)

@@ -1,4 +1,4 @@
-"""The learned prefix: what it inserts, what its losses are, and that it learns."""
+"""The learned prefix: its tokens, its losses, and its learning."""
 
 from pathlib import Path
 

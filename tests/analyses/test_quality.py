@@ -1,4 +1,4 @@
-"""Closed forms against sums over pairs; matching against what was planted."""
+"""Closed forms against sums over pairs; matching against planted pairs."""
 
 from itertools import combinations
 

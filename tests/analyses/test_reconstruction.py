@@ -125,7 +125,7 @@ def test_at_the_last_layer_patches_do_not_reach_the_answer(sae, clip, store, lab
     patch = rows.loc["patch"]
     assert patch.recon_ce == patch.ce == patch.zero_subset_ce
     assert patch.embedding_cosine == pytest.approx(1)
-    assert patch.ce_recovered == pytest.approx(1)  # trivially: see the column beside it
+    assert patch.ce_recovered == pytest.approx(1)  # trivially: see the next column
     assert np.isnan(patch.ce_recovered_subset)
     assert rows.loc["all"].recon_ce == rows.loc["cls"].recon_ce
     # Every token zeroed gives one embedding for all images.

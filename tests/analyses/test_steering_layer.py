@@ -9,7 +9,7 @@ import torch
 from clip_towers import images_of, sae_for
 from torch.nn import functional as F
 
-from clip_sae.analyses.shared.blocks import Blocks
+from clip_sae.analyses.shared.chunks import Chunks
 from clip_sae.analyses.steering.layer_summary import Thresholds
 from clip_sae.analyses.steering.layer_tables import (
     GRID_COLUMNS,
@@ -304,7 +304,7 @@ def test_units_measured_by_several_jobs_give_the_same_tables(tower, tmp_path, mo
     settings = SteeringSettings(150.0, STRENGTHS, THRESHOLDS, grid_units=12, resamples=100)
     run = (units, routes, [f"word {i}" for i in range(12)], settings)
     whole = LayerRun(*run, progress=False).tables()
-    chunks = Blocks(tmp_path / "blocks", {"dataset": "a"})
+    chunks = Chunks(tmp_path / "blocks", {"dataset": "a"})
     for i in reversed(range(1, n + 1)):
         one = LayerRun(*run, chunks=chunks, progress=False)
         one.measure_chunks(share(n_chunks(48), f"{i}-of-{n}"))

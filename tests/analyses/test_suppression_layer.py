@@ -1,4 +1,4 @@
-"""Ablated runs on a small tower: edits, nested sets, planted latents, what selection may see."""
+"""Ablated runs on a small tower: edits, nested sets, planted latents, images of the selection."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from plain_edits import set_coordinates, set_latents
 from tiny_clip import tiny_source
 from torch.nn import functional as F
 
-from clip_sae.analyses.shared.blocks import Blocks
+from clip_sae.analyses.shared.chunks import Chunks
 from clip_sae.analyses.shared.edits import reaches_output
 from clip_sae.analyses.shared.groups import Groups
 from clip_sae.analyses.shared.names import NEURONS
@@ -249,7 +249,7 @@ def evaluated(plain, world, make_store, x_test=None, parts=None, **options):
     if parts is not None:
         for k in reversed(range(len(layer.kinds))):
             evaluate_part(layer, settings, parts, [k], progress=False)
-    return (*evaluate_layer(layer, settings, blocks=parts, progress=False), contrasts)
+    return (*evaluate_layer(layer, settings, chunks=parts, progress=False), contrasts)
 
 
 def chosen_of(rows, units, condition="strict"):
@@ -273,7 +273,7 @@ def test_kinds_evaluated_by_several_jobs_in_any_order_give_the_same_rows(
     plain, make_store, tmp_path
 ):
     whole, bits, _ = evaluate(plain, Planted(), make_store)
-    split, split_bits, _ = evaluate(plain, Planted(), make_store, parts=Blocks(tmp_path, "data"))
+    split, split_bits, _ = evaluate(plain, Planted(), make_store, parts=Chunks(tmp_path, "data"))
     assert len(list(tmp_path.glob("*.npz"))) == 2  # the SAE's latents, and neurons
     pd.testing.assert_frame_equal(whole, split, check_exact=True)
     for name in bits.right:
@@ -282,7 +282,7 @@ def test_kinds_evaluated_by_several_jobs_in_any_order_give_the_same_rows(
 
 
 def test_what_is_chosen_is_recorded_and_follows_from_the_rows(plain, make_store, tmp_path):
-    rows, chosen, _, _ = evaluated(plain, Planted(), make_store, parts=Blocks(tmp_path, "data"))
+    rows, chosen, _, _ = evaluated(plain, Planted(), make_store, parts=Chunks(tmp_path, "data"))
     rows.to_csv(tmp_path / "rows.csv", index=False)
     again = chosen_sets(pd.read_csv(tmp_path / "rows.csv"))
     keys = ["units", "kind", "condition"]

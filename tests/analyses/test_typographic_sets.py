@@ -1,4 +1,4 @@
-"""Which units the two thresholds choose: slow twins, chains that grow, planted latents."""
+"""Units that the two thresholds choose: slow twins, chains that grow, planted latents."""
 
 import numpy as np
 import pandas as pd

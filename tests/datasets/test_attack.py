@@ -1,4 +1,4 @@
-"""The synthetic attack: what it records is what it drew, and an image's own seed decides it."""
+"""The synthetic attack: its records match its drawing, and an image's own seed decides both."""
 
 import numpy as np
 import pytest

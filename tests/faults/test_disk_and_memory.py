@@ -1,4 +1,4 @@
-"""A full disk and no memory, in extraction, in training, and where a table is written."""
+"""A full disk and exhausted memory: in extraction, in training, and while a table is written."""
 
 import os
 import shutil

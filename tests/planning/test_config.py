@@ -115,7 +115,7 @@ MISTAKES = {
     ),
     "hash that is none": (
         {"analyses__steering__vocabulary__sha256": "4ed6"},
-        r"analyses\.steering\.vocabulary\.sha256: .*must hash to",
+        r"analyses\.steering\.vocabulary\.sha256: .*hash that the file must have",
     ),
     "unknown architecture": (
         {"saes__topk_resid__architecture": ["topk", "tokp"]},

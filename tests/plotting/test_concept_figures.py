@@ -1,4 +1,4 @@
-"""Concept figures: what is drawn is what is given."""
+"""Concept figures: they draw their inputs unchanged."""
 
 import numpy as np
 import pandas as pd

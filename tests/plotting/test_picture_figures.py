@@ -1,4 +1,4 @@
-"""Figs 1, 2, 3 and 10: what is drawn is what is given."""
+"""Figs 1, 2, 3 and 10: they draw their inputs unchanged."""
 
 import json
 
@@ -82,7 +82,7 @@ def test_plain_images_stand_above_the_coloured_ones(top, decoded):
 
 @pytest.fixture
 def found(tmp_path):
-    """Write what was measured of a set; return it as a step receives it."""
+    """Write the measurements of a set; return them as a step receives them."""
 
     def write(**about):
         path = tmp_path / "found.json"

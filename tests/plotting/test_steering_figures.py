@@ -1,4 +1,4 @@
-"""Figs 5, 6, 7 and 9 and their companions: what is drawn is what the tables say."""
+"""Figs 5, 6, 7 and 9 and their companions: they draw the tables' numbers."""
 
 import numpy as np
 import pandas as pd

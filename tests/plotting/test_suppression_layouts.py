@@ -14,7 +14,7 @@ SIZES = {5: (720, 180), 6: (720, 180), 7: (5794, 642), 8: (5794, 642)}
 
 
 def is_count(percent: float, n: int) -> bool:
-    """Return whether a printed percentage is that of a whole number of n images."""
+    """Return True if a printed percentage is that of a whole number of n images."""
     return any(
         abs(100 * k / n - percent) <= 0.00501
         for k in range(int(percent * n / 100) - 1, int(percent * n / 100) + 3)

@@ -1,4 +1,4 @@
-"""Deletion of stores: a half-deleted store is no store, and the next try finishes the deletion."""
+"""Deletion of stores: a half-deleted store does not count; the next try deletes the rest."""
 
 import shutil
 

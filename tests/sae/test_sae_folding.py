@@ -1,4 +1,4 @@
-"""Folds are identities: the arrays change, what the SAE computes does not."""
+"""Folds are identities: the arrays change, the SAE's output does not."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Passes: companions, kills and restarts change no bit; what is finished is left alone."""
+"""Passes: companions, kills and restarts change no bit; finished SAEs stay untouched."""
 
 import csv
 import json

@@ -138,6 +138,6 @@ def load_prompts(path: Path) -> Prompts:
                 "`spec` and `widths`. Name a file that this project's training wrote."
             )
         prompts = Prompts(PromptSpec(**json.loads(header["spec"])), **json.loads(header["widths"]))
-        # The opened file is no mapping, so list(file) would fail.
+        # The opened file is not a mapping, so list(file) would fail.
         prompts.load_state_dict({name: file.get_tensor(name) for name in list(file.keys())})
     return prompts.requires_grad_(False)

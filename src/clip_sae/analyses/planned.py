@@ -28,7 +28,7 @@ def planned(config: Mapping, *, workflow: Path, src: Path) -> Plan:
 def plan_of(config: Path) -> Plan:
     """Return the whole plan of a config file, for the workflow in this folder.
 
-    Raises ValueError where the folder holds no workflow, or the config is no file.
+    Raises ValueError if the folder holds no workflow, or the config file does not exist.
     """
     if not config.is_file():
         raise ValueError(f"--config {config} is not a file; config.yaml is the default.")

@@ -101,7 +101,7 @@ class SaeArchitecture:
 
     @property
     def unit_norm(self) -> bool:
-        """Return whether training holds the decoder's rows at norm 1."""
+        """Return True if training holds the decoder's rows at norm 1."""
         return True
 
     @property

@@ -17,7 +17,7 @@ _WNID = re.compile(r"n\d{8}")
 
 
 def are_wnids(labels: Iterable[str]) -> bool:
-    """Return whether every label is a WordNet id such as n01440764."""
+    """Return True if every label is a WordNet id such as n01440764."""
     labels = list(labels)
     return bool(labels) and all(_WNID.fullmatch(label) for label in labels)
 

@@ -50,7 +50,7 @@ _TURNS = {
 
 
 class BadImageError(ValueError):
-    """An image that cannot be used; `path` says which, `reason` why (without the path)."""
+    """An unusable image, with its `path` and the `reason` (without the path)."""
 
     def __init__(self, path: Path, reason: str):
         self.path = Path(path)

@@ -1,4 +1,4 @@
-"""Keep the paths of images below the folder of their data set, whoever wrote the list of files.
+"""Check that the paths of images stay below their data set's folder, for lists by any author.
 
 Data sets come with lists of their files (metadata.csv, JSON of splits), and results folders with
 manifests. With a row such as `../../.ssh/id_rsa`, a stranger's list could choose which files of
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def is_inside(path: object) -> bool:
-    """Return whether a posix path, relative to the data's folder, names a file below it."""
+    """Return True if a posix path, relative to the data's folder, names a file below it."""
     if not isinstance(path, str) or not path or "\0" in path or path.startswith("/"):
         return False
     return ".." not in path or ".." not in path.split("/")  # the first test is much faster

@@ -72,7 +72,7 @@ def rows_of(
     word: Sequence[str] | str = "",
     **attributes: Sequence[int],
 ) -> pd.DataFrame:
-    """Return the rows of a listing; a single text stands in every row."""
+    """Return the rows of a listing; a single text is repeated in every row."""
     import pandas as pd
 
     columns = {"path": path, "split": split, "label": label, "word": word}
@@ -105,7 +105,7 @@ def require_values(column: pd.Series, allowed: Sequence[int], source: str) -> No
 
 
 def read_json(path: Path, kinds: tuple[type, ...] = (dict,)) -> dict | list:
-    """Return the JSON in a file; raise DatasetError for no JSON, or another type than `kinds`."""
+    """Return the JSON in a file; raise DatasetError unless it is JSON of a type in `kinds`."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -136,7 +136,7 @@ def entries(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def is_image_name(name: str) -> bool:
-    """Return whether a name has an image's suffix; False for hidden files (`._x.jpg`)."""
+    """Return True if a name has an image's suffix; False for hidden files (`._x.jpg`)."""
     return Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
 
 

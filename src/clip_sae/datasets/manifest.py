@@ -98,8 +98,8 @@ def read_manifest(folder: Path, split: str | None = None) -> pd.DataFrame:
     """Return the manifest, or the rows of one split; the index is the row number in manifest.csv.
 
     Skipped images are among the rows (status "skipped"). Raises DatasetError for an incomplete or
-    edited manifest, for a path that leaves the data set's folder (results may come from strangers,
-    whole and sealed), and for a missing split.
+    edited manifest, for a path that leaves the data set's folder (results from strangers may have
+    valid digests), and for a missing split.
     """
     manifest = _read(folder, "manifest.csv")
     row = first_outside(manifest["path"].tolist())

@@ -14,7 +14,7 @@ from clip_sae.planning.kinds import makers
 def attack_images(
     job, *, images: ImageFiles, splits: Mapping, seed: int, font_size: Sequence[float]
 ) -> None:
-    """Make the attacked copy of a data set: each image as it is, and with another class's name."""
+    """Make the attacked copy of a data set: each image clean and with another class's name."""
     n = write_pairs(
         job.folder / PAIRS,
         read_manifest(images.index),

@@ -1,4 +1,4 @@
-"""Fill the stores of one split and block of layers, or a part of them, from one forward pass."""
+"""Fill the stores of one split and group of layers, or a part of them, from one forward pass."""
 
 from clip_sae.clip.model import load_clip
 from clip_sae.datasets.manifest import read_manifest

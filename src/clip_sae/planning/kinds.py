@@ -213,9 +213,9 @@ def makers() -> Mapping[str, Maker]:
     return dict(sorted(MAKERS.items()))  # whatever was imported first
 
 
-def maker_of(block: Mapping) -> Maker | None:
+def maker_of(entry: Mapping) -> Maker | None:
     """Return the maker of a data set by its part of the config; None for a set from a folder."""
-    found = [maker for section, maker in makers().items() if block.get(section) is not None]
+    found = [maker for section, maker in makers().items() if entry.get(section) is not None]
     return found[0] if found else None
 
 
@@ -277,24 +277,24 @@ def kind_mistakes(datasets: Mapping) -> Iterator[str]:
     """Yield a sentence for each mistake in data sets that the schema cannot see."""
     choices = ["`root` (the folder of the data)"]
     choices += [f"`{section}` ({maker.what})" for section, maker in makers().items()]
-    for name, block in datasets.items():
+    for name, entry in datasets.items():
         where = f"datasets.{name}"
-        if sum(block[key] is not None for key in ("root", *makers())) != 1:
+        if sum(entry[key] is not None for key in ("root", *makers())) != 1:
             yield (
                 f"{where}: give either {', '.join(choices[:-1])} or {choices[-1]}, and only one "
                 "of them."
             )
         for section, maker in makers().items():
-            given = block[section] is not None
-            from_folder = maker.kind in kinds() and block["root"] is not None
-            other_kind = maker.kind is not None and given != (block["kind"] == maker.kind)
+            given = entry[section] is not None
+            from_folder = maker.kind in kinds() and entry["root"] is not None
+            other_kind = maker.kind is not None and given != (entry["kind"] == maker.kind)
             if other_kind and not from_folder:
                 yield (
                     f"{where}: `{section}` requires `kind: {maker.kind}` and vice versa; change "
                     "one of them."
                 )
             if given:
-                yield from maker.mistakes(f"{where}.{section}", block[section], datasets)
+                yield from maker.mistakes(f"{where}.{section}", entry[section], datasets)
 
 
 # --- the documentation ----------------------------------------------------------------------------

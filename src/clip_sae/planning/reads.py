@@ -70,7 +70,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class Clip:
-    """CLIP's weights: the fingerprint artefact, whose spec is the config's `model` block."""
+    """CLIP's weights: the fingerprint artefact, whose spec is the config's `model` section."""
 
     artefact: Artefact
 

@@ -200,7 +200,7 @@ def pass_keys() -> list[str]:
 
 
 def can_sweep(word: str) -> bool:
-    """Return whether a list under a key trains one SAE per value."""
+    """Return True if a list under a key trains one SAE per value."""
     found = recipe_keys().get(word)
     return found is not None and found.sweeps
 

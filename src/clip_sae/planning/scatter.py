@@ -19,7 +19,7 @@ def share(n: int, part: str) -> range:
     number of parts.
 
     Raises:
-        ValueError: `part` is no "i-of-n" with 1 <= i <= n.
+        ValueError: `part` is not "i-of-n" with 1 <= i <= n.
     """
     try:
         i, of = (int(number) for number in part.split("-of-"))

@@ -203,7 +203,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def read_json(path: Path) -> dict | None:
-    """Return the JSON object in `path`, or None where there is no file or no whole object in it."""
+    """Return the JSON object in `path`, or None if the file is missing or incomplete."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -31,7 +31,7 @@ class StoreKey:
 class ExtractionJob:
     """Stores that one forward pass over one split fills.
 
-    `part`: distinguishes jobs of the same block of layers, if stores are deleted after use.
+    `part`: distinguishes jobs of the same group of layers, if stores are deleted after use.
     """
 
     dataset: str
@@ -85,12 +85,12 @@ class Stores:
         return section["temporary"] or section["layers_at_once"] is not None
 
     def extraction_jobs(self, parts: Mapping[StoreKey, str] | None = None) -> list[ExtractionJob]:
-        """Group the stores that steps read: one job per block of layers of a split.
+        """Group the stores that steps read: one job per group of layers of a split.
 
-        A block is `layer // layers_per_job`, so that a new layer touches its own block only.
+        A group is `layer // layers_per_job`, so that a new layer touches its own group only.
 
         Args:
-            parts: {store: name} if stores of a block need separate passes.
+            parts: {store: name} if stores of a group need separate passes.
         """
         per_job = self.config["activations"]["layers_per_job"]
         blocks: dict[tuple, list[StoreKey]] = {}

@@ -82,7 +82,7 @@ class Deletions:
 
     @property
     def passes(self) -> dict[StoreKey, str]:
-        """{store: name of its separate pass}, for stores that do not join their block of layers."""
+        """{store: name of its separate pass}, for stores that do not join their group of layers."""
         found = {}
         for path, key in self.stores.items():
             if path not in self.wanted:

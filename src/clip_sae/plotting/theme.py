@@ -105,7 +105,7 @@ def use_style(path: Path) -> None:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, in inches, that lays out its own panels and belongs to no window."""
+    """Return an empty figure, in inches, that lays out its own panels and has no window."""
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -1,4 +1,4 @@
-"""What a config needs, before anything runs: images, bytes, jobs, hours, disk at peak.
+"""Needs of a config, before anything runs: images, bytes, jobs, hours, disk at peak.
 
   images     images of each data set and split
   sizes      bytes of stores and SAEs, tokens of a training, disk at peak

@@ -1,4 +1,4 @@
-"""What one config needs: every quantity that `python -m clip_sae plan` prints, as plain values."""
+"""Needs of one config: every quantity that `python -m clip_sae plan` prints, as plain values."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -107,7 +107,7 @@ class Estimate:
 
 
 class Estimator:
-    """Everything behind a target, and what of it is still to be made.
+    """Everything behind a target, and the part of it that is still to be made.
 
     Args:
         plan: of the validated config.
@@ -179,11 +179,11 @@ class Estimator:
         )
 
     def absent(self, path: str) -> bool:
-        """Check whether a store does not exist."""
+        """Return True if a store does not exist."""
         return not Path(path).exists()
 
     def _absent_roots(self) -> dict[str, str]:
-        """Return {data set: root} of what is read, has not been listed, and does not exist."""
+        """Return {data set: root} of unlisted data sets in use whose root does not exist."""
         found = {}
         for dataset in sorted({dataset for dataset, _ in self.counts}):
             entry = self.plan.config["datasets"][dataset]
@@ -214,7 +214,7 @@ class Estimator:
         return [path for path, (own, _) in self.where.items() if own == split]
 
     def split(self, split: tuple[str, str]) -> SplitWork:
-        """Return what the target needs of one split."""
+        """Return the target's needs of one split."""
         paths, count = self.stores_of(split), self.images(*split)
         size = None if count.n is None else self.store_bytes(paths[0])
         layers: dict[int, int] = {}

@@ -72,7 +72,7 @@ def peak_of_turns(sizes: Mapping[str, int], where: Mapping, cut: Iterable[Turn])
     """Return the sum over splits of the largest turn: splits do not wait for each other.
 
     Args:
-        sizes: {store: bytes} of what is to be made. where: {store: ((data set, split), layer)}.
+        sizes: {store: bytes} of the stores to be made. where: {store: ((data set, split), layer)}.
         cut: the turns of all splits.
     """
     largest: dict[tuple[str, str], int] = {}

@@ -194,7 +194,7 @@ def _check_group(store: Path, spec_digest: str, report: VerifyReport, repair: bo
 
 
 def _note_metadata(store: Path, error: StoreDamaged, report: VerifyReport, repair: bool) -> None:
-    """Report damaged metadata; the writer restores them once COMPLETE.json is gone."""
+    """Report damaged metadata; the writer restores it once COMPLETE.json is deleted."""
     report.damages.append(Damage(store, str(error)))
     fingerprints = read_attributes(store).get("fingerprints")
     if not fingerprints:

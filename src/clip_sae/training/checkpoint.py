@@ -69,7 +69,7 @@ class TrainTarget:
 
 
 def is_finished(target: TrainTarget, d_model: int) -> bool:
-    """Return whether the target's folder holds exactly this SAE, complete and undamaged."""
+    """Return True if the target's folder holds exactly this SAE, complete and undamaged."""
     try:
         facts = read_config(Path(target.folder))["metadata"]["clip_sae"]
         same = facts["training"]["digest"] == target.digest(d_model)

@@ -121,7 +121,7 @@ class BatchTopKEncoder:
         return together.kthvalue(len(together) - count + 1).values
 
     def _exhausted(self, codes: SparseCodes, z: torch.Tensor, offered: int) -> bool:
-        """Return whether all offers of a chunk were kept, in any process."""
+        """Return True if all offers of a chunk were kept, in any process."""
         kept = codes.row_start.diff()
         if not on_cpu(z):
             full = (kept >= offered).any()
@@ -134,7 +134,7 @@ class BatchTopKEncoder:
 
 
 def on_cpu(z: torch.Tensor) -> bool:
-    """Return whether reading values is free; an accelerator would have to finish first."""
+    """Return True if reading values is free; an accelerator would have to finish first."""
     return z.device.type == "cpu"
 
 

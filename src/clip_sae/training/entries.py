@@ -87,5 +87,5 @@ def entries_where(
 
 
 def is_sparse(chosen: torch.Tensor) -> bool:
-    """Return whether few enough of `chosen` [token, latent] are true."""
+    """Return True if few enough of `chosen` [token, latent] are true."""
     return np.count_nonzero(chosen.numpy()) < SPARSE_BELOW * chosen.numel()

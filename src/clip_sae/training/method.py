@@ -102,12 +102,12 @@ class Method:
     def input_gradient(self, weights: Weights, grads: Weights) -> torch.Tensor:
         """Return the part of Σ over tokens of dL/d(z W_enc) [latent] that b_dec still lacks.
 
-        Here only what a revival has added to the gradient of b_enc; in a fast pass all of it.
+        Here only a revival's share of the gradient of b_enc; in a fast pass the whole gradient.
         """
         return grads.b_enc - self._into_b_enc
 
     def settle(self, weights: Weights) -> None:
-        """Restore constraints after an optimiser step, and note what inference will need."""
+        """Restore constraints after an optimiser step, and note values for inference."""
         self.own.settle(weights)
         if self.threshold:
             self.threshold.update(self.smallest_kept)

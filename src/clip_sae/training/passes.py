@@ -140,7 +140,7 @@ def _run(
 
 
 def _step(run: TrainingRun, tokens: BatchTargets, *, measure: bool) -> str | None:
-    """Take one step; returns a sentence if the loss is no longer finite, else None."""
+    """Take one step; return a sentence if the loss is no longer finite, else None."""
     row = run.learner.step(tokens, measure=measure)
     if row is None:
         return None

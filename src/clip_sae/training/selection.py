@@ -146,14 +146,14 @@ def pre_activations(z: torch.Tensor, weights: Weights, workspace: Workspace) -> 
 
 
 def uses_bfloat16(z: torch.Tensor, weights: Weights) -> bool:
-    """Return whether bfloat16 comes first: for large float32 SAEs on CPUs that are fast at it."""
+    """Return True if bfloat16 comes first: for large float32 SAEs on CPUs that are fast at it."""
     large = weights.W_enc_rows.numel() >= BFLOAT16_FROM
     return large and z.dtype == torch.float32 and z.device.type == "cpu" and fast_bfloat16()
 
 
 @functools.cache
 def fast_bfloat16() -> bool:
-    """Return whether this CPU multiplies bfloat16 matrices in hardware, several times as fast."""
+    """Return True if this CPU multiplies bfloat16 matrices in hardware, several times as fast."""
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()):
         return False
     flags = Path("/proc/cpuinfo")

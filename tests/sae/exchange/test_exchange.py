@@ -1,4 +1,4 @@
-"""SAEs of other projects compute here what their own formulas say, or are refused."""
+"""SAEs of other projects match their own formulas, or are refused."""
 
 import json
 

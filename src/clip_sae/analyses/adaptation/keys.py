@@ -24,7 +24,7 @@ OF_KINDS = ("n_context", "n_visual", "depth", "model", "pretrained", *TRAINING)
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing without such a section."""
+    """Yield a sentence for each mistake; none if the section is missing."""
     section = checked.analyses.get("adaptation")
     if section is None:
         return

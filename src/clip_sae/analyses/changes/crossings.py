@@ -1,6 +1,6 @@
 """Crossings of concepts, later blocks and text of two models: the images that each one gets right.
 
-PatchSAE §5: how much of an adaptation's gain lies in the concepts, and how much in the map from
+PatchSAE §5: an adaptation's gain splits into the concepts' share and the share of the map from
 concepts to classes, which is the later blocks and the text side together. Both models read the same
 pixels; from the SAE's layer on, each crossing runs alone.
 """

@@ -9,7 +9,7 @@ from clip_sae.planning.mistakes import Checked, counted_mistakes
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing without the section."""
+    """Yield a sentence for each mistake; none if the section is missing."""
     section = checked.analyses.get("adaptation", {}).get("changes")
     if section is not None:
         recipe, use = checked.recipe(section["recipe"]), "concepts are exchanged in resid_post"

@@ -1,6 +1,6 @@
 """Counts of each latent's clear activations on each class of the training split.
 
-A module of its own, so that a change of the accuracies does not count again.
+A separate module, so that a change of the accuracies' code does not repeat the count.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Accuracy against the number of a class's latents that are kept or taken out (PatchSAE §4.1)."""
+"""Accuracy against the number of a class's latents that are kept or removed (PatchSAE §4.1)."""
 
 from pathlib import Path
 

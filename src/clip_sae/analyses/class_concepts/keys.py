@@ -9,7 +9,7 @@ from clip_sae.planning.mistakes import Checked, counted_mistakes
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing without the section."""
+    """Yield a sentence for each mistake; none if the section is missing."""
     section, where = checked.analyses.get("class_concepts"), "analyses.class_concepts"
     if section is None:
         return

@@ -9,7 +9,7 @@ from clip_sae.planning.mistakes import Checked, cls_only_mistakes, layer_mistake
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing without such a section."""
+    """Yield a sentence for each mistake; none if the section is missing."""
     section, where = checked.analyses.get("concepts"), "analyses.concepts"
     if section is None:
         return

@@ -1,7 +1,7 @@
 """One pass over a store, of all latents and neurons: sums, class counts, top images, the table.
 
 PatchSAE §3.2 and Fig. 3. p_c is the share of a unit's activation, over its top images, that falls
-on images of class c; the label entropy is −Σ_c p_c ln p_c: 0 where all are of one class.
+on images of class c; the label entropy is −Σ_c p_c ln p_c: 0 if all images have one class.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,8 +31,8 @@ def measure_concepts(
 ) -> None:
     """Write concepts.csv (a row per unit) and the arrays behind it.
 
-    class_counts.npz: [class, latent] tokens; top_images.npz: [unit, place]; sums.npz: of units;
-    image_latents.npz: [image, place], images as in the store; maps.npy: [latent, place, patch].
+    class_counts.npz: [class, latent] tokens; top_images.npz: [unit, rank]; sums.npz: of units;
+    image_latents.npz: [image, rank], images as in the store; maps.npy: [latent, rank, patch].
     """
     device, folder, names = job.torch_device(), job.folder, class_names(index)
     label = read_manifest(index)["label_idx"].to_numpy()
@@ -152,7 +152,7 @@ def highest_entropy(k: int, n_classes: int) -> float:
 
 
 def label_deviation(label: np.ndarray) -> np.ndarray:
-    """Return [unit] standard deviation (n) of the class indices of its images; NaN without any.
+    """Return [unit] standard deviation (n) of the class indices of its images; NaN for none.
 
     ASSUME: the paper names a label standard deviation but prints no formula, and the authors'
     files have none. Class indices follow sorted names, so the number means something only where

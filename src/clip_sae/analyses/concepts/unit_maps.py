@@ -1,4 +1,4 @@
-"""Patch maps of units: where in an image a unit is active, and which units are mapped there.
+"""Patch maps of units (the patches on which a unit is active), and the choice of units to map.
 
 PatchSAE §3.3: reference images are shown through a mask of the latent's activation on each patch,
 and an image is explained by its strongest latents. For comparison: the latent and the neuron that

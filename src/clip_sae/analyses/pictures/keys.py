@@ -9,7 +9,7 @@ from clip_sae.planning.mistakes import Checked
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing without such a section."""
+    """Yield a sentence for each mistake; none if the section is missing."""
     analyses = checked.analyses
     if "pictures" not in analyses:
         return

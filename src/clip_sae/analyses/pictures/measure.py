@@ -157,8 +157,8 @@ def shown_rows(
 
     Args:
         units: in the order of the figure.
-        gap, n_active: [unit]; row, value: [unit, place], of all units, as in `TopImages`.
-        in_set: the units that the ablation takes out.
+        gap, n_active: [unit]; row, value: [unit, rank], of all units, as in `TopImages`.
+        in_set: the ablated units.
     """
     rows = [
         {

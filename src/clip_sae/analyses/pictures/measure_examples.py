@@ -196,7 +196,7 @@ def _pair_answers(opened: _Opened, pairs: pd.DataFrame, text: Tensor) -> Answers
 
 
 def _shown_image(before: np.ndarray, after: np.ndarray, here: Groups) -> int:
-    """Return an image of the group that the attribute misleads most: the set should help it."""
+    """Return an image of the group that the attribute misleads most, as the set should help it."""
     accuracy = pd.Series(before.argmax(1) == here.label).groupby(here.group).mean().sort_values()
     return example_image(before, after, here.label, here.group == accuracy.index[0])
 

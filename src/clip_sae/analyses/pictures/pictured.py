@@ -146,7 +146,7 @@ def example_image(
     """Return the image that shows the effect of the edit best.
 
     Among images answered wrongly before and rightly after it, the one whose true class rises most;
-    without any such image, the one whose true class rises most of all.
+    if there is no such image, the one whose true class rises most of all.
 
     Args:
         before, after: class probabilities [image, class].

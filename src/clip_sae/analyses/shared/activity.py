@@ -85,7 +85,7 @@ def images_to_read(store: ActivationStore, max_images: int | None) -> int:
     if n_images < 1:
         raise ValueError(
             f"nothing to read: max_images is {max_images} and {store.path} holds "
-            f"{store.n_images} images; ask for at least one"
+            f"{store.n_images} images; request at least one"
         )
     return n_images
 

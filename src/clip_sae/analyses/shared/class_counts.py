@@ -95,7 +95,7 @@ def class_activation(
 
 
 def write_class_counts(path: Path, found: ClassCounts) -> None:
-    """Write one .npz; of `counts` only what is not zero, as most of it is."""
+    """Write one .npz with only the entries of `counts` above zero, as most are zero."""
     at_class, at_latent = np.nonzero(found.counts)
     arrays = {
         "shape": np.array(found.counts.shape),

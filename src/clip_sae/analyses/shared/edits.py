@@ -82,7 +82,7 @@ class EncodedTokens:
 
 
 def check_error(error: str) -> None:
-    """Raise ValueError unless `error` says what becomes of the SAE's error: "keep" or "drop"."""
+    """Raise ValueError unless `error` is "keep" or "drop"."""
     if error not in ERRORS:
         raise ValueError(f"error {error!r} does not exist; write {', '.join(ERRORS)}.")
 

@@ -25,7 +25,7 @@ _GREY = "#BBBBBB"
 def fig5(job, *, traces: Path, mask: Path | None, gamma: float) -> Figure:
     """Draw S and ΔP against strength, each latent named by the words that it promotes.
 
-    `mask`: words that the figure shows as dots. At most seven latents can be told apart.
+    `mask`: words that the figure shows as dots. Readers can distinguish at most seven latents.
     """
     table, hidden = read_table(traces), read_mask(mask)
     units = _units(table)

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from clip_sae.analyses.shared.blocks import Blocks
+from clip_sae.analyses.shared.chunks import Chunks
 from clip_sae.analyses.steering.gathered_tables import strength_name
 from clip_sae.analyses.steering.layer_summary import LayerSummary, Thresholds, resample_weights
 from clip_sae.analyses.steering.routes import Routes, Steered
@@ -113,12 +113,12 @@ class LayerRun:
         settings: SteeringSettings,
         *,
         units_per_batch: int = 16,
-        chunks: Blocks | None = None,
+        chunks: Chunks | None = None,
         progress: bool = True,
     ) -> None:
         self.units, self.routes, self.settings = units, routes, settings
         self.names, self.units_per_batch = np.asarray(words, dtype=object), units_per_batch
-        self.chunks, self.progress = chunks or Blocks(), progress
+        self.chunks, self.progress = chunks or Chunks(), progress
         self.words = Words.of(routes.text)
         self.floor = steerability_floor(routes.clean)
         self.mu_v_norm = float(torch.linalg.vector_norm(self.words.mean))

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from clip_sae.analyses.shared.activity import measure_activity
-from clip_sae.analyses.shared.blocks import Blocks
+from clip_sae.analyses.shared.chunks import Chunks
 from clip_sae.analyses.shared.models import load_model
 from clip_sae.analyses.steering.gathered_tables import TABLES, strength_name
 from clip_sae.analyses.steering.layer_summary import Thresholds
@@ -35,7 +35,7 @@ class SteeredLayer:
     Args:
         files: clip, index, store, sae and vocabulary, as a step reads them.
         images, sampling, seed: as for `choose_images`; `seed` also draws the units.
-        error: "keep" or "drop" what the SAE does not reconstruct.
+        error: "keep" or "drop" the SAE's error.
 
     Attributes:
         layer: its number; label: the SAE's name in tables.
@@ -157,7 +157,7 @@ def measure_steering(
         resamples=resamples,
         seed=seed,
     )
-    chunks = Blocks(job.folder / "blocks", job.identity())
+    chunks = Chunks(job.folder / "blocks", job.identity())
     run = LayerRun(
         units,
         layer.routes(units, job.batch("sequences_per_batch")),

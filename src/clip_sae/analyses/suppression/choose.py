@@ -14,7 +14,7 @@ from clip_sae.analyses.shared.groups import N_GROUPS
 from clip_sae.analyses.shared.names import CONDITIONS
 
 CHOSEN = ("latent", "neuron", "neuron_matched")  # each by itself; other kinds are controls
-POINTS = 0.04  # what a group that is not the target may lose under the relaxed condition
+POINTS = 0.04  # largest loss of any group but the target under the relaxed condition
 
 
 def chosen_sets(rows: pd.DataFrame, points: float = POINTS) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from clip_sae.analyses.shared.blocks import Arrays, Blocks
+from clip_sae.analyses.shared.chunks import Arrays, Chunks
 from clip_sae.analyses.shared.contrast import Contrast
 from clip_sae.analyses.shared.groups import Groups
 from clip_sae.analyses.shared.models import load_model
@@ -81,19 +81,19 @@ def evaluate_suppression(
         own.train,
     )
     options = SetOptions(taus=tuple(threshold_grid(**thresholds)), seed=seed, **settings)
-    blocks = Blocks(job.folder / "blocks", job.identity())
+    chunks = Chunks(job.folder / "blocks", job.identity())
     if job.part:
         mine = share(len(edited.kinds), job.part)
-        evaluate_part(edited, options, blocks, mine)
+        evaluate_part(edited, options, chunks, mine)
         job.facts["kinds"] = [edited.kinds[k] for k in mine]
         return
-    rows, chosen, bits = evaluate_layer(edited, options, blocks=blocks)
+    rows, chosen, bits = evaluate_layer(edited, options, chunks=chunks)
     rows.insert(0, "case", case)
     rows.insert(0, "dataset", dataset)
     job.facts |= write_output(job.folder / "rows.csv", rows)
     write_output(job.folder / "chosen.csv", chosen)
     write_bits(job.folder / "bits.npz", bits)
-    job.discard_later(blocks.folder)
+    job.discard_later(chunks.folder)
 
 
 @dataclass(frozen=True)
@@ -150,14 +150,14 @@ class EditedLayer:
 
 
 def evaluate_layer(
-    layer: EditedLayer, options: SetOptions, *, blocks: Blocks | None = None, progress: bool = True
+    layer: EditedLayer, options: SetOptions, *, chunks: Chunks | None = None, progress: bool = True
 ) -> tuple[pd.DataFrame, pd.DataFrame, Bits]:
     """Return rows (of SAEs' latents and the residual's coordinates), the choices, and bits.
 
     There is a row for each set and split; the choices are those of `choose.chosen_sets`.
 
     Args:
-        blocks: kinds of units that `evaluate_part` or an earlier run has done.
+        chunks: kinds of units that `evaluate_part` or an earlier run has done.
 
     Columns: layer; units (name of the SAE, or "neurons"); kind (latent; neuron; neuron_matched: the
     neurons with the largest gap, as large a share of all as an SAE's set is of its latents;
@@ -168,7 +168,7 @@ def evaluate_layer(
     n_images and the columns of `Scores`. Accuracies in 0…1. Each of latent, neuron and
     neuron_matched has its own empty set, the baseline, and is chosen by itself.
     """
-    parts = list(_evaluated(layer, options, blocks or Blocks(), range(len(layer.kinds)), progress))
+    parts = list(_evaluated(layer, options, chunks or Chunks(), range(len(layer.kinds)), progress))
     images = {split: found.rows for split, found in layer.splits.items()}
     table, chosen, packed = _join(parts, list(images))
     group = {split: layer.groups.at(rows).group for split, rows in images.items()}
@@ -178,25 +178,25 @@ def evaluate_layer(
 def evaluate_part(
     layer: EditedLayer,
     options: SetOptions,
-    blocks: Blocks,
+    chunks: Chunks,
     which: Iterable[int],
     *,
     progress: bool = True,
 ) -> None:
-    """Evaluate some of `layer.kinds`, by their numbers, into `blocks`."""
-    for _ in _evaluated(layer, options, blocks, which, progress):
+    """Evaluate some of `layer.kinds`, by their numbers, into `chunks`."""
+    for _ in _evaluated(layer, options, chunks, which, progress):
         pass
 
 
 def _evaluated(
-    layer: EditedLayer, options: SetOptions, blocks: Blocks, which: Iterable[int], progress: bool
+    layer: EditedLayer, options: SetOptions, chunks: Chunks, which: Iterable[int], progress: bool
 ) -> Iterator[Arrays]:
     """Yield the result of `EditedLayer.evaluate` for each kind of units, by number."""
     if options.fill not in FILLS:
         raise ValueError(f"fill {options.fill!r} does not exist; write {', '.join(FILLS)}.")
     bar = tqdm(list(which), desc=f"layer {layer.layer}", unit="units", disable=not progress)
     for k in bar:
-        yield blocks.get(
+        yield chunks.get(
             f"units-{k:03d}", lambda name=layer.kinds[k]: layer.evaluate(name, options)
         )
 

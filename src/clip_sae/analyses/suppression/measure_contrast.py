@@ -167,6 +167,6 @@ def guess_attribute(
 
 
 def guess_quality(guessed: np.ndarray, attribute: np.ndarray) -> float:
-    """Return the share of guessed images, 0…1, whose attribute is what was guessed."""
+    """Return the share of guessed images, 0…1, whose attribute was guessed right."""
     known = guessed >= 0
     return float((guessed[known] == attribute[known]).mean())

@@ -40,7 +40,7 @@ def choose_typographic(
         best = best_of(choices)
         rows += [row.to_dict() | {"chosen": label == best} for label, row in choices.items()]
         job.log.info("%s: %s", kind, rows[-1] if len(choices) == 1 else choices[best].to_dict())
-        if choices[best]["n_units"]:  # else nothing is worth its clean cost
+        if choices[best]["n_units"]:  # if no set is worth its clean cost
             table = _units(sweeps[best], best, choices[best])
             units.append(table.assign(kind=kind, label=best))
     return {

@@ -11,7 +11,7 @@ PAIRS = "attacked_pairs"
 
 
 def mistakes(checked: Checked) -> Iterator[str]:
-    """Yield a sentence for each mistake; nothing without this section."""
+    """Yield a sentence for each mistake; none if the section is missing."""
     section = checked.analyses.get("typographic")
     if section is None:
         return

@@ -44,7 +44,7 @@ def measure_heads(
     model = load_model(job, clip)
     manifest = read_manifest(images.index, "val")
     pairs = pair_rows(manifest)
-    # At random: manifests are sorted, so their first rows hold a few classes only.
+    # Drawn at random: manifests are sorted, so their first rows hold only a few classes.
     pairs = pairs.sample(min(len(pairs), heads["max_images"]), random_state=seed).sort_index()
 
     def batches(side: str) -> list[torch.Tensor]:

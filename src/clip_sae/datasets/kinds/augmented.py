@@ -17,7 +17,7 @@ OPERATIONS = ("rotate", "crop", "contrast", "flip")
 
 @register
 class Augmented(Maker):
-    """Other sets' images, turned, cropped, of more contrast or mirrored."""
+    """Images of other sets, turned, cropped, mirrored or with more contrast."""
 
     section = "augment"
     kind = KIND

@@ -29,7 +29,7 @@ EQUAL_NORMS = 1e-3  # relative spread of row norms that rounding to half precisi
 
 @dataclass(frozen=True)
 class ConvertedSae:
-    """The SAE, the name of its format, and sentences on what was folded and what to know."""
+    """The SAE, the name of its format, and sentences on folds and on caveats."""
 
     sae: Sae
     format: str

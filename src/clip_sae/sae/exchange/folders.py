@@ -68,7 +68,7 @@ def read_sparsify(source: Path, *, allow_pickle: bool) -> SourceSae:
     path, weights = folder / CONFIG_NAME, folder / SPARSIFY_WEIGHTS
     config = read_object(path)
     if config.get("transcode") or config.get("skip_connection"):
-        raise SaeFileError(f"{path} is a transcoder: it maps one place to another, not to itself.")
+        raise SaeFileError(f"{path} is a transcoder: it maps one hook to another, not to itself.")
     activation = config.get("activation", "topk")
     if activation != "topk" or config.get("signed"):
         raise SaeFileError(f"{path}: activation {activation!r}; read is topk, unsigned.")

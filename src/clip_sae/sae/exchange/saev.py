@@ -71,7 +71,7 @@ def _split(path: Path) -> tuple[dict, io.BytesIO]:
 
 
 def _centred(header: dict) -> bool:
-    """Return whether the code that wrote the file subtracted b_dec before the encoder."""
+    """Return True if the code that wrote the file subtracted b_dec before the encoder."""
     return "schema" not in header or header.get("cls") in FIRST_CLASSES
 
 
@@ -100,6 +100,6 @@ def _activation(header: dict, path: Path) -> tuple[str, dict]:
 
 
 def begins_with_json(path: Path) -> bool:
-    """Return whether a file begins with text, as saev's do, and not with torch.save's zip."""
+    """Return True if a file begins with text, as saev's do, and not with torch.save's zip."""
     with open(path, "rb") as file:
         return file.read(1) == b"{"

@@ -1,7 +1,7 @@
 """Results of chunks of units on disk, so that a measurement resumes and splits over jobs.
 
-No equation. The size of a chunk does not depend on the job, and the whole is always put together
-from chunks in their order: neither an interruption nor the number of jobs changes a bit of it.
+No equation. The size of a chunk does not depend on the job, and chunks are always joined in their
+order, so neither an interruption nor the number of jobs changes a bit of the result.
 """
 
 import shutil
@@ -17,13 +17,13 @@ IDENTITY = "__identity__"
 Arrays = dict[str, np.ndarray]
 
 
-class Blocks:
+class Chunks:
     """Chunks in a folder, each computed on its first use.
 
     Args:
         folder: of the chunks; None keeps nothing.
-        identity: what the values depend on beyond the folder's name, such as the fingerprints of
-            data and of code: a chunk of another identity is computed again.
+        identity: inputs of the values that the folder's name lacks, such as the fingerprints of
+            data and of code. A chunk of another identity is computed again.
     """
 
     def __init__(self, folder: Path | None = None, identity: object = None) -> None:
@@ -31,7 +31,7 @@ class Blocks:
         self._identity = digest(identity)
 
     def get(self, name: str, make: Callable[[], Mapping[str, np.ndarray]]) -> Arrays:
-        """Return the arrays of one chunk, read, or made and kept; objects are not allowed."""
+        """Return one chunk: from disk, or from `make`, then stored; no object arrays."""
         if self.folder is None:
             return dict(make())
         path = self.folder / f"{name}.npz"
@@ -42,16 +42,16 @@ class Blocks:
         return found
 
     def _read(self, path: Path) -> Arrays | None:
-        """Return the chunk, or None where it is missing, not whole, or of another identity."""
+        """Return the chunk, or None if it is missing, torn, or of another identity."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 if str(arrays[IDENTITY]) != self._identity:
                     return None
                 return {name: arrays[name] for name in arrays.files if name != IDENTITY}
-        except Exception:  # a bit of a zip changed: its reader raises nearly anything
+        except Exception:  # the reader of a damaged zip raises nearly anything
             return None
 
     def clear(self) -> None:
-        """Delete all chunks, when the whole is made."""
+        """Delete all chunks, once the result is published."""
         if self.folder is not None:  # also the partial files of a killed writer
             shutil.rmtree(self.folder, ignore_errors=True)
