@@ -67,9 +67,11 @@ def evaluate_suppression(
     own = GroupedSet(index, attribute, images, seed)
     reading = {"tokens": tokens_read, "batch_images": job.batch("batch_images")}
     model = load_model(job, clip)
-    splits = {split: own.images(store, **reading) for split, store in stores.items()}
-    if own.balanced:  # the chosen sets run on all test images as well
-        splits["test_full"] = StoreImages(ActivationStore(stores["test"]), **reading)
+    splits = {}  # their order is that of the rows
+    for split, store in stores.items():
+        if split == "test" and own.balanced:  # the chosen sets run on all test images as well
+            splits["test_full"] = StoreImages(ActivationStore(store), **reading)
+        splits[split] = own.images(store, **reading)
     edited = EditedLayer(
         model,
         layer,
