@@ -36,7 +36,7 @@ def edited(edits: dict) -> dict:
 MISTAKES = {
     "two origins": (
         {"datasets.turned.root": "data"},
-        r"datasets\.turned: give either `root` .* or `augment`",
+        r"datasets\.turned: give either `root` .* `augment` .* or `draw`",
     ),
     "another kind": (
         {"datasets.turned.kind": "waterbirds"},
